@@ -1,0 +1,3 @@
+module github.com/halinux/halinux
+
+go 1.26
