@@ -1,0 +1,426 @@
+#!/bin/sh
+# The functions that phases use on their host, and the four verbs that the
+# controller calls: converge, check, remove and forget.
+#
+# On a host, a phase is a folder below $state/phases with what its last
+# successful run left: the scripts, the variables, the manifest of its files
+# (checksum, mode, owner, path), its packages and its units. check and remove
+# work from that folder alone, so they always belong to what is on the host.
+set -eu
+
+state=/var/lib/halinux
+logs=/var/log/halinux
+lib=$state/lib.sh
+tab=$(printf '\t')
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C.UTF-8
+DEBIAN_FRONTEND=noninteractive
+export PATH LC_ALL DEBIAN_FRONTEND
+
+# ---- words ---------------------------------------------------------------
+
+# say TEXT...: a line for the log and, as long as it listens, the controller.
+say() {
+	printf '%s\n' "$*"
+	(printf '%s\n' "$*" >&3) 2>/dev/null || :
+}
+
+# fail WHAT [REMEDY]: ends the phase with one clear error.
+fail() {
+	say "error: ${host:-this host}: ${phase:-halinux}: $1${2:+; $2}"
+	exit 1
+}
+
+# differs TEXT...: what check.sh calls for each difference it finds.
+differs() { printf -- '- %s\n' "$*"; }
+
+# ---- what a payload is made of --------------------------------------------
+# A payload is a file of calls to these functions; the last one is "end".
+
+phase() { phase=$1 host=$2 owner=$3 limit=$4 once=$5; }
+var() { printf "%s='%s'\n" "$1" "$(printf '%s' "$2" | sed "s/'/'\\\\''/g")" >>"$work/vars"; }
+file() {
+	mkdir -p "$work/stage$(dirname "$1")"
+	cat >"$work/stage$1"
+	printf '%s\t%s\t%s\n' "$2" "$3" "$1" >>"$work/index"
+}
+script() { cat >"$work/$1.sh"; }
+secret() { printf '%s' "$2" | base64 -d >"$work/secrets/$1"; }
+end() { complete=yes; }
+
+# reveal FILE: puts the secrets in the place of their names, "[secret NAME]".
+reveal() {
+	awk -v dir="$work/secrets/" '
+		function secret(name,  value, line) {
+			if (name in seen) return seen[name]
+			value = ""; line = ""
+			while ((getline line < (dir name)) > 0) value = value (value == "" ? "" : "\n") line
+			close(dir name)
+			return seen[name] = value
+		}
+		{
+			out = ""
+			while ((at = match($0, /\[secret [a-z0-9.-]+\]/)) > 0) {
+				name = substr($0, at + 8, RLENGTH - 9)
+				out = out substr($0, 1, at - 1) secret(name)
+				$0 = substr($0, at + RLENGTH)
+			}
+			print out $0
+		}' "$1" >"$1.revealed"
+	mv "$1.revealed" "$1"
+}
+
+# ---- files ----------------------------------------------------------------
+
+# place [PATH...]: puts the staged files (all, or those named) where they
+# belong: whole, with mode and owner, and only when something differs.
+place() {
+	while IFS=$tab read -r mode owner_ path; do
+		among "$path" "$@" || continue
+		place_file "$mode" "$owner_" "$path"
+	done <"$work/index"
+}
+
+# among WORD [LIST...]: whether the list holds the word; an empty one holds all.
+among() {
+	[ $# -gt 1 ] || return 0
+	word=$1; shift
+	for item; do [ "$item" != "$word" ] || return 0; done
+	return 1
+}
+
+place_file() {
+	new=$stage$3 dir=$(dirname "$3")
+	if [ -f "$3" ] && [ ! -L "$3" ] && cmp -s "$new" "$3"; then
+		[ "$(stat -c '0%a %U:%G' "$3")" = "$1 $2" ] || { chown "$2" "$3"; chmod "$1" "$3"; }
+		return 0
+	fi
+	mkdir -p "$dir" || fail "cannot make the folder $dir" "is the file system read-only or full?"
+	keep_original "$3"
+	# Noted before it happens: a run that dies right after still reloads next time.
+	grep -qxF "$3" "$here/pending" 2>/dev/null || printf '%s\n' "$3" >>"$here/pending"
+	tmp=$dir/.$(basename "$3").halinux
+	if ! { rm -f "$tmp" && cp "$new" "$tmp" && chown "$2" "$tmp" && chmod "$1" "$tmp" && sync "$tmp" && mv -fT "$tmp" "$3"; }; then
+		rm -f "$tmp" || :
+		fail "cannot write $3" "the old file stands; $(df -h "$dir" | awk 'NR==2 {print $4 " free of " $2 " on " $6}'), is the file system full or read-only?"
+	fi
+	say "$3: written"
+}
+
+# keep_original PATH: remembers what stood at a path before halinux came.
+keep_original() {
+	kept=$state/original$1
+	[ ! -e "$kept" ] && [ ! -e "$kept.absent" ] || return 0
+	cut -sf4 "$state"/phases/*/manifest 2>/dev/null | grep -qxF "$1" && return 0
+	mkdir -p "$(dirname "$kept")"
+	if [ -e "$1" ] || [ -L "$1" ]; then cp -a "$1" "$kept"; else : >"$kept.absent"; fi
+}
+
+# give_back PATH: the original again, or nothing where nothing was.
+give_back() {
+	kept=$state/original$1
+	if [ -e "$kept" ] || [ -L "$kept" ]; then
+		mkdir -p "$(dirname "$1")"
+		cp -a "$kept" "$1.halinux" && mv -fT "$1.halinux" "$1"
+		rm -f "$kept"
+	else
+		rm -f "$1" "$kept.absent"
+	fi
+}
+
+# changed [PATH...]: whether this run, or one that was cut short, changed a file.
+changed() {
+	[ -s "$here/pending" ] || return 1
+	[ -n "${1:-}" ] || return 0
+	for item; do ! grep -qxF "$item" "$here/pending" || return 0; done
+	return 1
+}
+
+# ---- packages -------------------------------------------------------------
+
+# packages NAME[=VERSION]...: installed, none started with its default
+# configuration. Waits for apt's lock and retries a mirror's hiccup for
+# $apt_wait seconds (default 300); a package that does not exist fails at once.
+packages() {
+	missing=
+	for item; do
+		printf '%s\n' "$item" >>"$work/packages"
+		installed "$item" || missing="$missing $item"
+	done
+	[ -n "$missing" ] || return 0
+	say "installing$missing"
+	if [ ! -e /var/lib/apt/lists/lock ] || [ -n "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer /var/lib/apt/lists/lock 2>/dev/null)" ] ||
+		[ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' 2>/dev/null)" ]; then
+		apt_get update
+	fi
+	for item in $missing; do
+		installed "${item%%=*}" || printf '%s\n' "${item%%=*}" >>"$here/installed"
+	done
+	quiet_services
+	# shellcheck disable=SC2086 # a list of words
+	apt_get install -y --no-install-recommends --allow-downgrades $missing
+	loud_services
+}
+
+# installed NAME[=VERSION]
+installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}=${Version}' "${1%%=*}" 2>/dev/null | sed "s/^installed=/${1%%=*}=/")" = "$1" ] ||
+		{ [ "${1%%=*}" = "$1" ] && [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+}
+
+quiet_services() {
+	loud_services
+	[ ! -e /usr/sbin/policy-rc.d ] || return 0
+	printf '#!/bin/sh\n# halinux: a package starts when it is configured\nexit 101\n' >/usr/sbin/policy-rc.d
+	chmod 755 /usr/sbin/policy-rc.d
+}
+loud_services() { ! grep -qs '^# halinux:' /usr/sbin/policy-rc.d || rm -f /usr/sbin/policy-rc.d; }
+
+# apt_get WORD...: apt-get, again while the reason may pass.
+apt_get() {
+	until_=$(($(date +%s) + ${apt_wait:-300})) pause=1
+	while :; do
+		rc=0
+		apt-get -q -o DPkg::Lock::Timeout=30 -o Acquire::Retries=2 -o Acquire::http::Timeout=20 \
+			-o APT::Update::Error-Mode=any -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+			"$@" >"$work/apt" 2>&1 || rc=$?
+		cat "$work/apt"
+		[ $rc != 0 ] || return 0
+		reason=$(grep -E '^(E|W):' "$work/apt" | head -n 1)
+		case $reason in
+		*'Unable to locate package'* | *'no installation candidate'* | *'was not found'* | *'unmet dependencies'* | *'held broken'*)
+			fail "apt-get $1: $reason" "check the package's name, the version, and the package source of this host" ;;
+		esac
+		dpkg --configure -a || :
+		[ "$(date +%s)" -lt $until_ ] ||
+			fail "apt-get $1 did not succeed within ${apt_wait:-300} s: ${reason:-exit $rc}" "is the package mirror up, and does another process hold apt's lock?"
+		say "apt-get $1: ${reason:-exit $rc}; trying again"
+		sleep $pause
+		pause=$((pause < 8 ? pause * 2 : 8))
+	done
+}
+
+# ---- services -------------------------------------------------------------
+
+# service UNIT [reload|restart]: enabled, running, and told of changed files.
+service() {
+	printf '%s\n' "$1" >>"$work/units"
+	systemctl is-enabled -q "$1" 2>/dev/null || systemctl enable -q "$1"
+	if ! systemctl is-active -q "$1"; then
+		say "$1: starting"
+		systemctl reset-failed "$1" 2>/dev/null || :
+		systemctl start "$1" || service_failed "$1" start
+	elif changed ''; then
+		say "$1: ${2:-restart}"
+		systemctl "${2:-restart}" "$1" || service_failed "$1" "${2:-restart}"
+	fi
+	systemctl is-active -q "$1" || service_failed "$1" run
+}
+service_failed() {
+	journalctl -q -n 15 --no-pager -o cat -u "$1" || :
+	fail "$1 did not $2" "its last words are above and in the host's journal"
+}
+
+# no_service UNIT...: stopped and disabled, where it exists.
+no_service() {
+	for item; do
+		! systemctl is-active -q "$item" || systemctl stop "$item"
+		! systemctl is-enabled -q "$item" 2>/dev/null || systemctl disable -q "$item"
+	done
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for() {
+	until_=$(($(date +%s) + $1)) what_=$2
+	shift 2
+	while ! "$@" >/dev/null 2>&1; do
+		[ "$(date +%s)" -lt $until_ ] || return 1
+		sleep 0.2
+	done
+	say "$what_"
+}
+
+# ---- the verbs ------------------------------------------------------------
+
+# enter: the lock, so that runs of two controllers never interleave.
+enter() {
+	exec 8>/run/halinux.lock
+	flock -w "${lock_wait:-300}" 8 || fail "another run has been at work here for ${lock_wait:-300} s" "wait for it or end it: $(fuser -v /run/halinux.lock 2>&1 | tail -n 1)"
+}
+
+verb_converge() {
+	connection=$1
+	exec 3>&2
+	work=$(mktemp -d /run/halinux.XXXXXXXX) || fail "no room in /run"
+	trap 'rm -rf "$work"' EXIT
+	stage=$work/stage complete=no
+	mkdir "$stage" "$work/secrets"
+	: >"$work/index"; : >"$work/vars"; : >"$work/units"; : >"$work/packages"
+	cat >"$work/spec"
+	# shellcheck source=/dev/null
+	. "$work/spec"
+	[ $complete = yes ] || fail "the connection ended before the whole phase had arrived" "run it again"
+	enter
+	while IFS=$tab read -r _ _ path; do
+		! grep -qF '[secret ' "$stage$path" || reveal "$stage$path"
+	done <"$work/index"
+	here=$state/phases/$phase
+	if ! { mkdir -p "$here" "$logs" && chmod 700 "$state" "$logs" && printf '%4096s' '' >"$here/.writable"; } 2>/dev/null; then
+		fail "cannot write below $state" "is the file system full or read-only?"
+	fi
+	rm -f "$here/.writable"
+	log=$logs/$phase.log
+	[ ! -e "$log" ] || [ "$(stat -c %s "$log")" -lt 1000000 ] || mv -f "$log" "$log.1"
+	printf "phase='%s' host='%s' here='%s' work='%s' stage='%s' connection='%s'\n" \
+		"$phase" "$host" "$here" "$work" "$stage" "$connection" >>"$work/vars"
+	from=$(wc -c <"$log" 2>/dev/null || echo 0)
+	rc=0
+	if [ "$once" = yes ] && [ -e "$here/once" ]; then
+		say "done once before" >>"$log"
+	else
+		{
+			printf '== %s converge\n' "$(date -u +%FT%TZ)"
+			timeout -k 15 "$limit" sh "$lib" script converge "$work"
+		} >>"$log" 2>&1 </dev/null || rc=$?
+	fi
+	loud_services
+	if [ $rc != 0 ]; then
+		tail -c "+$((from + 1))" "$log" | tail -n 25 >&2
+		[ $rc != 124 ] || printf 'error: %s: %s: not finished within %s s\n' "$host" "$phase" "$limit" >&2
+		printf '%s: %s: failed (%s); the whole log is on the host in %s\n' "$host" "$phase" "$rc" "$log" >&2
+		exit 1
+	fi
+	remember
+	printf '{"phase":"%s","host":"%s","changed":[%s]}\n' "$phase" "$host" "$changes"
+}
+
+# remember: what this run made becomes what check and remove know.
+remember() {
+	: >"$work/manifest"
+	while IFS=$tab read -r mode owner_ path; do
+		[ -e "$path" ] || continue
+		printf '%s\t%s\t%s\t%s\n' "$(sha256sum <"$path" | cut -d' ' -f1)" "$mode" "$owner_" "$path" >>"$work/manifest"
+	done <"$work/index"
+	if [ -e "$here/manifest" ]; then
+		cut -f4 "$here/manifest" | while IFS= read -r path; do
+			cut -f4 "$work/manifest" | grep -qxF "$path" || give_back "$path"
+		done
+	fi
+	changes=$(sed 's/.*/"&"/' "$here/pending" 2>/dev/null | paste -sd, -)
+	[ "$once" != yes ] || : >"$here/once"
+	for item in converge check remove; do [ -e "$work/$item.sh" ] || : >"$work/$item.sh"; done
+	grep -v "^phase=" "$work/vars" >"$here/vars" || :
+	sort -u "$work/units" >"$here/units"
+	sort -u "$work/packages" >"$here/packages"
+	cp "$work/manifest" "$work/check.sh" "$work/remove.sh" "$here/"
+	printf '%s\n' "$owner" >"$here/owner"
+	printf '%s\n' "$host" >"$here/host"
+	date -u +%FT%TZ >"$here/done"
+	rm -f "$here/pending"
+}
+
+# verb_script NAME WORK: runs one script of a phase with these functions at hand.
+verb_script() {
+	work=$2
+	# shellcheck source=/dev/null
+	. "$work/vars"
+	# shellcheck source=/dev/null
+	. "$work/$1.sh"
+}
+
+# load PHASE: a phase as its last run left it.
+load() {
+	phase=$1 here=$state/phases/$1 stage=/nonexistent
+	host=$(cat "$here/host")
+	# shellcheck source=/dev/null
+	. "$here/vars"
+}
+
+# check: one "= PHASE TIME" line for each phase here, followed by a "- TEXT"
+# line for each difference. Changes nothing.
+verb_check() {
+	exec 3>/dev/null
+	for here in "$state"/phases/*/; do
+		[ -e "${here}done" ] || continue
+		name=$(basename "$here")
+		printf '= %s %s\n' "$name" "$(cat "${here}done")"
+		{
+			(load "$name" && check_recorded)
+			timeout -k 5 60 sh "$lib" checked "$name" || differs "its check did not end well (exit $?)"
+		} 2>&1 </dev/null | sed 's/^\([^-]\)/- check: \1/'
+	done
+	printf 'end\n'
+}
+
+verb_checked() {
+	load "$1"
+	# shellcheck source=/dev/null
+	. "$here/check.sh"
+}
+
+# check_recorded: the files, packages and units of the last run.
+check_recorded() {
+	while IFS=$tab read -r sum mode owner_ path; do
+		if [ ! -e "$path" ]; then
+			differs "$path is missing"
+		elif [ "$(sha256sum <"$path" | cut -d' ' -f1)" != "$sum" ]; then
+			differs "$path differs"
+		elif [ "$(stat -c '0%a %U:%G' "$path")" != "$mode $owner_" ]; then
+			differs "$path has mode and owner $(stat -c '0%a %U:%G' "$path"), not $mode $owner_"
+		fi
+	done <"$here/manifest"
+	while IFS= read -r item; do
+		installed "$item" || differs "package $item is not installed"
+	done <"$here/packages"
+	while IFS= read -r item; do
+		[ "$(systemctl is-enabled "$item" 2>/dev/null)" != disabled ] || differs "$item is not enabled"
+		[ "$(systemctl is-enabled "$item" 2>/dev/null)" != masked ] || differs "$item is masked"
+		systemctl is-active -q "$item" || differs "$item is not running"
+	done <"$here/units"
+}
+
+# remove PHASE OWNER: undoes a phase, unless another resource has taken it over.
+verb_remove() {
+	exec 3>&2
+	enter
+	[ -e "$state/phases/$1/owner" ] || { say "nothing to undo"; exit 0; }
+	load "$1"
+	if [ "$(cat "$here/owner")" != "$2" ]; then
+		say "left as it is: $1 belongs to $(cat "$here/owner") now"
+		exit 0
+	fi
+	mkdir -p "$logs"
+	{
+		printf '== %s remove\n' "$(date -u +%FT%TZ)"
+		timeout -k 15 600 sh "$lib" removed "$1"
+	} >>"$logs/$1.log" 2>&1 </dev/null || {
+		tail -n 25 "$logs/$1.log" >&2
+		printf '%s: %s: not removed; the whole log is on the host in %s\n' "$host" "$1" "$logs/$1.log" >&2
+		exit 1
+	}
+	rm -rf "$here"
+}
+
+verb_removed() {
+	load "$1"
+	# shellcheck source=/dev/null
+	. "$here/remove.sh"
+	cut -f4 "$here/manifest" | while IFS= read -r path; do give_back "$path"; done
+	if [ -s "$here/installed" ]; then
+		# shellcheck disable=SC2046 # a list of words
+		apt_wait=120 work=$here apt_get purge -y $(cat "$here/installed")
+	fi
+	systemctl daemon-reload
+}
+
+# forget: the last component has left this host.
+verb_forget() {
+	rmdir "$state/phases" 2>/dev/null || [ ! -d "$state/phases" ] || exit 0
+	rm -rf "$state"
+}
+
+verb=$1
+shift
+"verb_$verb" "$@"
+exit
+# end of the library
