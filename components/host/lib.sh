@@ -410,7 +410,7 @@ verb_removed() {
 		# shellcheck disable=SC2046 # a list of words
 		apt_wait=120 work=$here apt_get purge -y $(cat "$here/installed")
 	fi
-	systemctl daemon-reload
+	! grep -q "$tab/etc/systemd/" "$here/manifest" || systemctl daemon-reload
 }
 
 # forget: the last component has left this host.

@@ -1,0 +1,221 @@
+// Command halinux runs the program of this repository through the Pulumi
+// engine, with stand-ins for plugins that cannot be downloaded. It is for
+// air-gapped sites and for this project's own lab; everybody else runs
+// `pulumi up`.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+
+	"github.com/halinux/halinux/stacks"
+	"github.com/halinux/halinux/tests/providers"
+)
+
+const usage = `usage: halinux [flags] VERB
+verbs:
+  up         build or update the platform
+  preview    show what up would do
+  destroy    undo everything that up made
+  drift      look at all hosts; exit 2 when one differs from what up left
+  outputs    print the stack's outputs as JSON
+flags:
+`
+
+// parallel is how many resources the engine works on at once: hosts converge
+// side by side, and nearly all of the time is spent waiting for them.
+const parallel = 64
+
+func main() {
+	stack := flag.String("s", "lab", "the stack")
+	work := flag.String("work", ".", "folder for the stack's settings, where the checkout is not to be written to")
+	diff := flag.Bool("diff", false, "show every changed line")
+	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, flag.Arg(0), *stack, *work, *diff)
+	var code exitCode
+	switch {
+	case errors.As(err, &code):
+		os.Exit(int(code))
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "halinux:", err)
+		os.Exit(1)
+	}
+}
+
+// exitCode ends the program with a status of its own and no further word.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+func run(ctx context.Context, verb, stack, work string, diff bool) error {
+	attached, err := providers.Attach(ctx)
+	if err != nil {
+		return err
+	}
+	defer attached.Close()
+	s, err := open(ctx, stack, work, attached.Env)
+	if err != nil {
+		return err
+	}
+	if err := clearStaleLock(ctx, s, stack); err != nil {
+		return err
+	}
+	start := time.Now()
+	switch verb {
+	case "up":
+		_, err = s.Up(ctx, with(diff, optup.Diff(), optup.Parallel(parallel), optup.ProgressStreams(os.Stdout), optup.ErrorProgressStreams(os.Stderr))...)
+	case "preview":
+		_, err = s.Preview(ctx, with(diff, optpreview.Diff(), optpreview.Parallel(parallel), optpreview.ProgressStreams(os.Stdout), optpreview.ErrorProgressStreams(os.Stderr))...)
+	case "destroy":
+		_, err = s.Destroy(ctx, optdestroy.Parallel(parallel), optdestroy.ProgressStreams(os.Stdout), optdestroy.ErrorProgressStreams(os.Stderr))
+	case "outputs":
+		return printOutputs(ctx, s)
+	default:
+		return fmt.Errorf("there is no verb %q", verb)
+	}
+	if err != nil {
+		return exitCode(1) // the engine has said why
+	}
+	fmt.Printf("%s: done after %s\n", verb, time.Since(start).Round(100*time.Millisecond))
+	return nil
+}
+
+// with puts the option for diffs first where it is wanted.
+func with[O any](wanted bool, diff O, rest ...O) []O {
+	if wanted {
+		return append([]O{diff}, rest...)
+	}
+	return rest
+}
+
+// open selects the stack and makes it when it is new. The settings come from
+// the checkout; what the engine adds to them goes to the work folder.
+func open(ctx context.Context, stack, work string, env map[string]string) (auto.Stack, error) {
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return auto.Stack{}, err
+	}
+	project, err := workspace.LoadProject("Pulumi.yaml")
+	if err != nil {
+		return auto.Stack{}, fmt.Errorf("run this in the folder that holds Pulumi.yaml: %w", err)
+	}
+	file := "Pulumi." + stack + ".yaml"
+	settings, err := workspace.LoadProjectStack(nil, project, file)
+	if err != nil {
+		return auto.Stack{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if settings.EncryptionSalt == "" {
+		if made, err := workspace.LoadProjectStack(nil, project, filepath.Join(work, file)); err == nil {
+			settings.EncryptionSalt = made.EncryptionSalt
+		}
+	}
+	if err := tellKeys(settings); err != nil {
+		return auto.Stack{}, err
+	}
+	return auto.UpsertStackInlineSource(ctx, stack, string(project.Name), stacks.Platform,
+		auto.WorkDir(work), auto.Project(*project), auto.EnvVars(env),
+		auto.Stacks(map[string]workspace.ProjectStack{stack: *settings}))
+}
+
+// tellKeys gives the program the keys of its configuration, as the language
+// plugin does for a program of its own.
+func tellKeys(settings *workspace.ProjectStack) error {
+	keys := map[string]string{}
+	for k := range settings.Config {
+		keys[k.String()] = ""
+	}
+	b, err := json.Marshal(keys)
+	if err != nil {
+		return err
+	}
+	return os.Setenv("PULUMI_CONFIG", string(b))
+}
+
+// clearStaleLock frees a stack whose last run was killed on this machine. A
+// lock of a process that lives, or of another machine, is left alone: the
+// engine refuses to go on and says whose it is.
+func clearStaleLock(ctx context.Context, s auto.Stack, stack string) error {
+	backend, err := s.Workspace().WhoAmIDetails(ctx)
+	if err != nil {
+		return err
+	}
+	dir, local := cutFile(backend.URL)
+	if !local {
+		return nil
+	}
+	locks, err := filepath.Glob(filepath.Join(dir, ".pulumi", "locks", "organization", "*", stack, "*.json"))
+	if err != nil || len(locks) == 0 {
+		return err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	for _, lock := range locks {
+		b, err := os.ReadFile(lock)
+		if err != nil {
+			return err
+		}
+		var holder struct {
+			Pid      int
+			Hostname string
+		}
+		if err := json.Unmarshal(b, &holder); err != nil {
+			return fmt.Errorf("%s: %w", lock, err)
+		}
+		if holder.Hostname != hostname || syscall.Kill(holder.Pid, 0) == nil {
+			continue
+		}
+		fmt.Printf("the last run (process %d) was killed; freeing its lock\n", holder.Pid)
+		if err := os.Remove(lock); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cutFile(url string) (string, bool) {
+	const scheme = "file://"
+	if len(url) > len(scheme) && url[:len(scheme)] == scheme {
+		return url[len(scheme):], true
+	}
+	return "", false
+}
+
+func printOutputs(ctx context.Context, s auto.Stack) error {
+	outputs, err := s.Outputs(ctx)
+	if err != nil {
+		return err
+	}
+	plain := map[string]any{}
+	for name, o := range outputs {
+		if o.Secret {
+			plain[name] = "[secret]"
+			continue
+		}
+		plain[name] = o.Value
+	}
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(plain)
+}

@@ -1,0 +1,229 @@
+package host
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// machine runs the library for real, as root in a mount namespace of its own
+// in which everything that the library writes to is empty and vanishes.
+type machine struct {
+	t    *testing.T
+	root string
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("SKIP: needs root, for a mount namespace")
+	}
+	if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
+		t.Skipf("SKIP: no mount namespace here: %s", out)
+	}
+	m := &machine{t, t.TempDir()}
+	for _, d := range []string{"lib", "log", "run", "srv"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(m.root, d), 0o755))
+	}
+	m.ok(libraryInstall, library)
+	return m
+}
+
+// run runs a text as the plugin would, with its stdin.
+func (m *machine) run(text, stdin string) (string, error) {
+	script := fmt.Sprintf(`set -e
+		mount --bind %[1]s/lib /var/lib; mount --bind %[1]s/log /var/log
+		mount --bind %[1]s/run /run; mount --bind %[1]s/srv /srv
+		exec sh -c "$1"`, m.root)
+	cmd := exec.Command("unshare", "-m", "sh", "-c", script, "sh", text)
+	cmd.Env = append(os.Environ(), "SSH_CONNECTION=127.0.0.1 1 127.0.0.1 22")
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (m *machine) ok(text, stdin string) string {
+	m.t.Helper()
+	out, err := m.run(text, stdin)
+	require.NoError(m.t, err, out)
+	return out
+}
+
+func (m *machine) converge(p Phase, owner string) (string, error) {
+	m.t.Helper()
+	text, err := p.command("edge1", owner)
+	require.NoError(m.t, err)
+	return m.run(text, "secret tls.key "+base64.StdEncoding.EncodeToString([]byte("line 1\nline & 2"))+"\nend\n")
+}
+
+func (m *machine) check() *Drift {
+	m.t.Helper()
+	d, err := parseCheck(m.ok("sh "+libraryPath+" check", ""))
+	require.NoError(m.t, err)
+	return d
+}
+
+func (m *machine) read(path string) string {
+	b, err := os.ReadFile(filepath.Join(m.root, path))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+func (m *machine) write(path, content string) {
+	require.NoError(m.t, os.WriteFile(filepath.Join(m.root, path), []byte(content), 0o644))
+}
+
+func TestLibraryConvergesAndRepeats(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	p.Converge = "place\n! changed /srv/a.conf || say reload\n"
+	p.Check = ""
+	out, err := m.converge(p, "o1")
+	require.NoError(t, err, out)
+	assert.Contains(t, out, "reload")
+	assert.Equal(t, "it's $HOME `id` \\ \"quoted\"\n", m.read("srv/a.conf"))
+	assert.Equal(t, "second EOF\nEOF\nno newline at the end\n", m.read("srv/b.conf"))
+	assert.Equal(t, "key line 1\nline & 2!\n", m.read("srv/key"))
+	info, err := os.Stat(filepath.Join(m.root, "srv/key"))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+	assert.Contains(t, out, `"changed":["/srv/a.conf","/srv/b.conf","/srv/key"]`)
+
+	out, err = m.converge(p, "o1")
+	require.NoError(t, err, out)
+	assert.NotContains(t, out, "reload", "a second run must change nothing")
+	assert.Contains(t, out, `"changed":[]`)
+	assert.Empty(t, m.check().Drifted())
+	// Nothing of the payload stays behind.
+	left, err := filepath.Glob(filepath.Join(m.root, "run", "halinux.*"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{filepath.Join(m.root, "run/halinux.lock")}, left)
+}
+
+func TestLibraryFindsDriftAndRepairs(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	p.Check = "[ -e /srv/x ] || differs \"/srv/x is missing\"\n"
+	p.Converge = "place\n: >/srv/x\n"
+	p.Remove = "rm -f /srv/x\n"
+	out, err := m.converge(p, "o1")
+	require.NoError(t, err, out)
+	m.write("srv/a.conf", "edited")
+	require.NoError(t, os.Chmod(filepath.Join(m.root, "srv/b.conf"), 0o600))
+	require.NoError(t, os.Remove(filepath.Join(m.root, "srv/key")))
+	require.NoError(t, os.Remove(filepath.Join(m.root, "srv/x")))
+	assert.Equal(t, []string{
+		"/srv/a.conf differs",
+		"/srv/b.conf has mode and owner 0600 root:root, not 0644 root:root",
+		"/srv/key is missing",
+		"/srv/x is missing",
+	}, m.check().Phases["web"].Differences)
+	out, err = m.converge(p, "o1")
+	require.NoError(t, err, out)
+	assert.Empty(t, m.check().Drifted())
+}
+
+func TestLibraryRemoves(t *testing.T) {
+	m := newMachine(t)
+	m.write("srv/a.conf", "what stood there before\n")
+	p := example()
+	out, err := m.converge(p, "o1")
+	require.NoError(t, err, out)
+	out = m.ok(removal("web", "somebody else"), "")
+	assert.Contains(t, out, "left as it is: web belongs to o1 now")
+	assert.NotEqual(t, "what stood there before\n", m.read("srv/a.conf"))
+	m.ok(removal("web", "o1"), "")
+	assert.Equal(t, "what stood there before\n", m.read("srv/a.conf"))
+	assert.NoFileExists(t, filepath.Join(m.root, "srv/b.conf"))
+	m.ok(removal("web", "o1"), "") // nothing to undo
+	m.ok("sh "+libraryPath+" forget", "")
+	m.ok(removal("web", "o1"), "") // not even a library
+	assert.NoDirExists(t, filepath.Join(m.root, "lib/halinux"))
+}
+
+func TestLibraryGivesBackAFileThatThePhaseNoLongerHas(t *testing.T) {
+	m := newMachine(t)
+	m.write("srv/b.conf", "original\n")
+	p := example()
+	out, err := m.converge(p, "o1")
+	require.NoError(t, err, out)
+	p.Files = p.Files[1:]
+	out, err = m.converge(p, "o1")
+	require.NoError(t, err, out)
+	assert.Equal(t, "original\n", m.read("srv/b.conf"))
+}
+
+func TestLibraryReloadsAfterAnInterruptedRun(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	p.Converge = "place\nexit 9\n"
+	out, err := m.converge(p, "o1")
+	require.Error(t, err, out)
+	p.Converge = "place\n! changed || say reload\n"
+	out, err = m.converge(p, "o1")
+	require.NoError(t, err, out)
+	assert.Contains(t, out, "reload", "files of a run that was cut short are news to the daemon")
+}
+
+func TestLibraryRefusesAPayloadThatWasCutShort(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	p.Secrets = nil
+	p.Files = p.Files[:2]
+	text, err := p.command("edge1", "o1")
+	require.NoError(t, err)
+	out, err := m.run(text, "")
+	require.Error(t, err)
+	assert.Contains(t, out, "the connection ended before the whole phase had arrived")
+	assert.NoFileExists(t, filepath.Join(m.root, "srv/a.conf"))
+}
+
+func TestLibraryOnce(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	p.Once = true
+	p.Converge = "echo x >>/srv/count\n"
+	for range 2 {
+		out, err := m.converge(p, "o1")
+		require.NoError(t, err, out)
+	}
+	assert.Equal(t, "x\n", m.read("srv/count"))
+}
+
+func TestLibraryTimesOut(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	p.Timeout = 1e9
+	p.Converge = "echo the last words\nsleep 60\n"
+	out, err := m.converge(p, "o1")
+	require.Error(t, err)
+	assert.Contains(t, out, "error: edge1: web: not finished within 1 s")
+	assert.Contains(t, out, "the last words")
+}
+
+func TestLibraryRefusesAFullFileSystem(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	out, err := m.converge(p, "o1")
+	require.NoError(t, err, out)
+	old := m.read("srv/b.conf")
+	p.Files[0].Content = strings.Repeat("too much\n", 6000)
+	text, err := p.command("edge1", "o1")
+	require.NoError(t, err)
+	// A file system of 32 KiB for the files alone.
+	small := "cp -a /srv /run/old; mount -t tmpfs -o size=32k tmpfs /srv; cp -a /run/old/. /srv/\n"
+	out, err = m.run(small+"("+strings.TrimSuffix(text, "\n")+") || { cat /srv/b.conf; ls -A /srv; exit 1; }", "secret tls.key eA==\nend\n")
+	require.Error(t, err)
+	assert.Contains(t, out, "error: edge1: web: cannot write /srv/b.conf; the old file stands")
+	assert.Contains(t, out, old)
+	assert.NotContains(t, out, ".b.conf.halinux\n")
+}

@@ -1,0 +1,266 @@
+// Package stacks is the platform as a whole: what Pulumi.<stack>.yaml may say
+// ([Config]) and how the components are wired together ([Platform]). What a
+// component does on its hosts is the component's own matter.
+package stacks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/problem"
+)
+
+// Config is what a stack's configuration may say, below the key "halinux:".
+type Config struct {
+	// SSH holds for every host unless the host says otherwise.
+	SSH SSHConfig
+	// Hosts are the machines of the platform.
+	Hosts []HostConfig
+	// Drift is "off" (default) or "detect": look at all hosts before the
+	// preview or update, and show and repair what differs on them.
+	Drift string
+	// Secrets are named values; the rest of the configuration refers to them
+	// by name. Set them with
+	// `pulumi config set --path 'secrets.<name>' --secret`.
+	Secrets map[string]string
+}
+
+// SSHConfig is the way to the hosts.
+type SSHConfig struct {
+	User string // default root
+	Port int    // default 22
+	// KnownHosts is a file in the format of OpenSSH, relative to the project,
+	// that holds the hosts' public keys by address.
+	KnownHosts            string
+	InsecureIgnoreHostKey bool
+	KeyFile               string // default: the SSH agent
+	Proxy                 *ProxyConfig
+	DialTimeout           int // seconds for one attempt, default 15
+	DialAttempts          int // default 10
+}
+
+// ProxyConfig is a bastion on the way to the hosts.
+type ProxyConfig struct {
+	Address, User, HostKey, KeyFile string
+	Port                            int
+}
+
+// HostConfig is one machine.
+type HostConfig struct {
+	Name string
+	// Address is where the controller reaches the host.
+	Address string
+	HostKey string // default: from knownHosts
+	SSH     *SSHConfig
+}
+
+// keys are the top-level keys of the configuration.
+var keys = []string{"ssh", "hosts", "drift", "secrets"}
+
+// Load reads the stack's configuration strictly: a key that nobody knows is a
+// problem, not a default.
+func Load(ctx *pulumi.Context) (*Config, error) {
+	raw := map[string]any{}
+	var l problem.List
+	for _, key := range keys {
+		text, ok := ctx.GetConfig("halinux:" + key)
+		if !ok {
+			continue
+		}
+		raw[key] = parse(text)
+	}
+	for _, key := range unknownKeys() {
+		l.Add(key, "is not a key of the configuration", "check the spelling; known are "+strings.Join(keys, ", "))
+	}
+	c := &Config{Drift: "off"}
+	l.Include("", decode(raw, c))
+	if err := l.Err(); err != nil {
+		return nil, err
+	}
+	l = c.Validate()
+	return c, l.Err()
+}
+
+// parse takes what the engine hands over: JSON for objects and lists, and the
+// bare text for everything else.
+func parse(text string) any {
+	var v any
+	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+		if json.Unmarshal([]byte(text), &v) == nil {
+			return v
+		}
+	}
+	return text
+}
+
+// unknownKeys are those that stand in the configuration and mean nothing. The
+// engine tells a program its keys in PULUMI_CONFIG.
+func unknownKeys() []string {
+	all := map[string]any{}
+	if json.Unmarshal([]byte(os.Getenv("PULUMI_CONFIG")), &all) != nil {
+		return nil
+	}
+	var unknown []string
+	for name := range all {
+		if key, ours := strings.CutPrefix(name, "halinux:"); ours && !slices.Contains(keys, key) {
+			unknown = append(unknown, key)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// decode fills a struct from what was parsed, and reports every unknown key
+// and every value of the wrong type with its path.
+func decode(raw map[string]any, into any) problem.List {
+	var l problem.List
+	var meta mapstructure.Metadata
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result:           into,
+		Metadata:         &meta,
+		WeaklyTypedInput: true, // the engine turns every scalar into a string
+		DecodeHook:       mapstructure.StringToTimeDurationHookFunc(),
+	})
+	if err != nil {
+		l.Add("", err.Error(), "")
+		return l
+	}
+	if err := d.Decode(raw); err != nil {
+		var parts interface{ Unwrap() []error }
+		if errors.As(err, &parts) {
+			for _, part := range parts.Unwrap() {
+				addDecodeError(&l, part)
+			}
+		} else {
+			addDecodeError(&l, err)
+		}
+	}
+	slices.Sort(meta.Unused)
+	for _, key := range meta.Unused {
+		l.Add(lowerCamel(key), "is not a key of the configuration", "check the spelling")
+	}
+	return l
+}
+
+func addDecodeError(l *problem.List, err error) {
+	var named *mapstructure.DecodeError
+	if errors.As(err, &named) {
+		l.Add(lowerCamel(named.Name()), named.Unwrap().Error(), "")
+		return
+	}
+	l.Add("", err.Error(), "")
+}
+
+// lowerCamel turns the path of Go fields (Hosts[0].HostKey) into the path of
+// keys (hosts[0].hostKey).
+func lowerCamel(path string) string {
+	words := strings.Split(path, ".")
+	for i, w := range words {
+		upper := 0
+		for upper < len(w) && w[upper] >= 'A' && w[upper] <= 'Z' {
+			upper++
+		}
+		if upper > 1 && upper < len(w) && w[upper] != '[' {
+			upper-- // SSHConfig -> sshConfig
+		}
+		words[i] = strings.ToLower(w[:upper]) + w[upper:]
+	}
+	return strings.Join(words, ".")
+}
+
+// Validate reports everything that is wrong with the configuration, as far as
+// it can be known without touching a host.
+func (c *Config) Validate() problem.List {
+	var l problem.List
+	if c.Drift != "off" && c.Drift != "detect" {
+		l.Add("drift", fmt.Sprintf("%q is neither off nor detect", c.Drift), "")
+	}
+	hosts, hl := c.hosts()
+	l.Include("", hl)
+	for i, h := range hosts {
+		l.Include(fmt.Sprintf("hosts[%d]", i), h.Validate())
+	}
+	return l
+}
+
+// hosts are the machines with the way to each.
+func (c *Config) hosts() ([]host.Host, problem.List) {
+	var l problem.List
+	hosts := make([]host.Host, len(c.Hosts))
+	for i, hc := range c.Hosts {
+		way := c.SSH
+		if hc.SSH != nil {
+			way = *hc.SSH
+		}
+		s := host.SSH{
+			Address: hc.Address, Port: way.Port, User: way.User, HostKey: hc.HostKey,
+			InsecureIgnoreHostKey: way.InsecureIgnoreHostKey, KeyFile: expand(way.KeyFile),
+			DialTimeout: way.DialTimeout, DialAttempts: way.DialAttempts,
+		}
+		if p := way.Proxy; p != nil {
+			s.Proxy = &host.SSH{
+				Address: p.Address, Port: p.Port, User: p.User, HostKey: p.HostKey, KeyFile: expand(p.KeyFile),
+				InsecureIgnoreHostKey: way.InsecureIgnoreHostKey, DialTimeout: way.DialTimeout, DialAttempts: way.DialAttempts,
+			}
+		}
+		if way.KnownHosts != "" {
+			for _, hop := range []*host.SSH{&s, s.Proxy} {
+				if hop == nil || hop.HostKey != "" {
+					continue
+				}
+				key, err := knownKey(expand(way.KnownHosts), hop.Address, hop.Port)
+				if err != nil {
+					l.Add("ssh.knownHosts", err.Error(), "")
+				}
+				hop.HostKey = key
+			}
+		}
+		hosts[i] = host.Host{Name: hc.Name, SSH: s}
+	}
+	return hosts, l
+}
+
+// expand turns a leading ~ into the home of the user who runs the program.
+func expand(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	return path
+}
+
+// knownKey is the public key that a known_hosts file has for an address, or
+// "" where it has none.
+func knownKey(file, address string, port int) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if port == 0 {
+		port = 22
+	}
+	want := knownhosts.Normalize(fmt.Sprintf("[%s]:%d", address, port))
+	for len(b) > 0 {
+		marker, names, key, _, rest, err := ssh.ParseKnownHosts(b)
+		if err != nil {
+			break // io.EOF, or nothing more that can be read
+		}
+		b = rest
+		if marker == "" && slices.Contains(names, want) {
+			return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))), nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,45 @@
+package stacks
+
+import (
+	"context"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/halinux/halinux/components/host"
+)
+
+// probeTimeout is how long a look at one host may take before it is unknown.
+const probeTimeout = 30 * time.Second
+
+// Platform is the Pulumi program: it reads the configuration, reports all that
+// is wrong with it at once, and builds the platform layer by layer.
+func Platform(ctx *pulumi.Context) error {
+	c, err := Load(ctx)
+	if err != nil {
+		return err
+	}
+	hosts, _ := c.hosts()
+	if c.Drift == "detect" {
+		hosts = host.Probe(context.Background(), hosts, probeTimeout)
+		for _, h := range hosts {
+			if h.Drift.Err != nil {
+				_ = ctx.Log.Warn("drift unknown: "+h.Drift.Err.Error(), nil)
+			}
+		}
+	}
+	var stack pulumi.ResourceState
+	if err := ctx.RegisterComponentResource("halinux:index:Trial", "trial", &stack); err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		if _, err := h.Apply(ctx, "trial", &stack, []host.Phase{{
+			Name:     "hello",
+			Files:    []host.File{{Path: "/etc/halinux-hello", Content: "hello from " + h.Name + "\n"}},
+			Converge: "place\n",
+		}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
