@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,6 +143,21 @@ func (h *sshHost) address() string { return net.JoinHostPort("127.0.0.1", strcon
 
 // logins counts the sessions that sshd let in.
 func (h *sshHost) logins() int { return strings.Count(h.log.String(), "Accepted publickey for ") }
+
+var arrival = regexp.MustCompile(`Accepted publickey for root from 127\.0\.0\.1 port (\d+) `)
+
+// present counts the sessions that have not gone again.
+func (h *sshHost) present() int {
+	log := strings.ReplaceAll(h.log.String(), "\r\n", "\n") // as sshd ends its lines
+	n := 0
+	for _, in := range arrival.FindAllStringSubmatch(log, -1) {
+		if !strings.Contains(log, "Connection closed by 127.0.0.1 port "+in[1]+"\n") &&
+			!strings.Contains(log, "Disconnected from user root 127.0.0.1 port "+in[1]+"\n") {
+			n++
+		}
+	}
+	return n
+}
 
 func isClosed(c <-chan struct{}) bool {
 	select {

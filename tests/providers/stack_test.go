@@ -3,7 +3,10 @@ package providers_test
 import (
 	"context"
 	"encoding/json"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
@@ -33,6 +37,7 @@ type stack struct {
 	ctx      context.Context
 	s        auto.Stack
 	attached *providers.Attached
+	dir      string // of the backend
 	mu       sync.Mutex
 	program  pulumi.RunFunc
 }
@@ -57,8 +62,9 @@ func newStack(t *testing.T) *stack {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, attached.Close()) })
 
+	st := &stack{t: t, ctx: ctx, attached: attached, dir: t.TempDir()}
 	env := map[string]string{
-		"PULUMI_BACKEND_URL":                       "file://" + t.TempDir(),
+		"PULUMI_BACKEND_URL":                       "file://" + st.dir,
 		"PULUMI_CONFIG_PASSPHRASE":                 "for the test only",
 		"PULUMI_SKIP_UPDATE_CHECK":                 "true",
 		"PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
@@ -66,7 +72,6 @@ func newStack(t *testing.T) *stack {
 	for k, v := range attached.Env {
 		env[k] = v
 	}
-	st := &stack{t: t, ctx: ctx, attached: attached}
 	st.s, err = auto.UpsertStackInlineSource(ctx, "test", "contract", st.run,
 		auto.Pulumi(cli), auto.EnvVars(env), auto.WorkDir(t.TempDir()),
 		auto.Project(workspace.Project{
@@ -144,19 +149,85 @@ func (s *stack) destroy() {
 	require.NoError(s.t, err)
 }
 
-// state is the stack's state as it lies in the backend, as text.
-func (s *stack) state() string {
+func (s *stack) refresh() {
+	s.t.Helper()
+	_, err := s.s.Refresh(s.ctx, optrefresh.SuppressProgress())
+	require.NoError(s.t, err)
+}
+
+// unlock lets the stack be used after an engine was ended by force.
+func (s *stack) unlock() {
+	s.t.Helper()
+	require.NoError(s.t, s.s.Cancel(s.ctx))
+}
+
+// revealed is the inputs of one resource with its secrets in the clear.
+func (s *stack) revealed(name string) map[string]any {
 	s.t.Helper()
 	dump, err := s.s.Export(s.ctx)
 	require.NoError(s.t, err)
-	return string(dump.Deployment)
+	inputs, ok := plaintext(s.find(dump.Deployment, name).Inputs).(map[string]any)
+	require.True(s.t, ok)
+	return inputs
 }
 
-// resource is the state of one resource by its name.
+// plaintext takes the wrapping of secrets off.
+func plaintext(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if text, ok := v["plaintext"].(string); ok {
+			var inner any
+			if json.Unmarshal([]byte(text), &inner) == nil {
+				return plaintext(inner)
+			}
+		}
+		out := map[string]any{}
+		for k, e := range v {
+			out[k] = plaintext(e)
+		}
+		return out
+	default:
+		return v
+	}
+}
+
+// state is the stack's state as it lies in the backend.
+func (s *stack) state() string {
+	s.t.Helper()
+	content, err := os.ReadFile(filepath.Join(s.dir, ".pulumi", "stacks", "contract", "test.json"))
+	require.NoError(s.t, err)
+	return string(content)
+}
+
+// backend is the text of all files that the engine wrote, old ones included.
+func (s *stack) backend() string {
+	s.t.Helper()
+	var all strings.Builder
+	require.NoError(s.t, filepath.WalkDir(s.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		all.Write(content)
+		return err
+	}))
+	return all.String()
+}
+
+// resource is the state of one resource by its name, secrets hidden.
 func (s *stack) resource(name string) apitype.ResourceV3 {
 	s.t.Helper()
+	var checkpoint struct {
+		Checkpoint struct{ Latest json.RawMessage }
+	}
+	require.NoError(s.t, json.Unmarshal([]byte(s.state()), &checkpoint))
+	return s.find(checkpoint.Checkpoint.Latest, name)
+}
+
+func (s *stack) find(deployment json.RawMessage, name string) apitype.ResourceV3 {
+	s.t.Helper()
 	var d apitype.DeploymentV3
-	require.NoError(s.t, json.Unmarshal([]byte(s.state()), &d))
+	require.NoError(s.t, json.Unmarshal(deployment, &d))
 	for _, r := range d.Resources {
 		if strings.HasSuffix(string(r.URN), "::"+name) {
 			return r
@@ -167,13 +238,19 @@ func (s *stack) resource(name string) apitype.ResourceV3 {
 }
 
 // collectEvents gives a channel for a run, and what came through it.
-func collectEvents() (chan<- events.EngineEvent, func() []events.EngineEvent) {
+// watch, where given, sees each log message as it comes.
+func collectEvents(watch ...func(message string)) (chan<- events.EngineEvent, func() []events.EngineEvent) {
 	c := make(chan events.EngineEvent)
 	all := make(chan []events.EngineEvent)
 	go func() {
 		var list []events.EngineEvent
 		for e := range c {
 			list = append(list, e)
+			if d := e.DiagnosticEvent; d != nil {
+				for _, w := range watch {
+					w(strings.TrimSuffix(d.Message, "\n"))
+				}
+			}
 		}
 		all <- list
 	}()

@@ -120,7 +120,7 @@ func (c *commandState) run(ctx context.Context, l log, command string) error {
 
 	var stdout, stderr bytes.Buffer
 	both := &sharedBuffer{}
-	lines := newLineLog(ctx, l)
+	lines := newLineLog(ctx, l, session)
 	session.Stdout = io.MultiWriter(&stdout, both)
 	if c.logs("stdout") {
 		session.Stdout = io.MultiWriter(&stdout, both, lines)
@@ -130,8 +130,10 @@ func (c *commandState) run(ctx context.Context, l log, command string) error {
 		session.Stderr = io.MultiWriter(&stderr, both, lines)
 	}
 	err = session.Run(command)
-	lines.end()
-	if err = errors.Join(err, lines.err()); err != nil {
+	if failed := lines.end(); failed != nil {
+		err = failed
+	}
+	if err != nil {
 		return fmt.Errorf("%w: running %q:\n%s", err, command, both.String())
 	}
 	c.Stdout = strings.TrimSuffix(stdout.String(), "\n")
@@ -168,46 +170,36 @@ func (b *sharedBuffer) String() string {
 
 // lineLog sends output to the engine line by line. The published plugin stops
 // reading at a line longer than 64 KiB, and the command then never ends; here
-// the write fails instead, so that such output is found and does not cost an
-// hour.
+// the session ends and the run fails, so that such output is found and does not
+// cost an hour.
 type lineLog struct {
-	w    *io.PipeWriter
-	done chan struct{}
-	mu   sync.Mutex
-	fail error
+	*io.PipeWriter
+	failed chan error
 }
 
 var errLongLine = errors.New("output holds a line longer than 64 KiB: the published plugin would hang here; " +
 	"keep such output in a file on the host, or set logging to none")
 
-func newLineLog(ctx context.Context, l log) *lineLog {
+func newLineLog(ctx context.Context, l log, session io.Closer) lineLog {
 	r, w := io.Pipe()
-	lines := &lineLog{w: w, done: make(chan struct{})}
+	lines := lineLog{PipeWriter: w, failed: make(chan error, 1)}
 	go func() {
-		defer close(lines.done)
+		defer close(lines.failed)
 		scanner := bufio.NewScanner(r)
 		for scanner.Scan() {
 			l.status(ctx, diag.Info, scanner.Text())
 		}
 		if errors.Is(scanner.Err(), bufio.ErrTooLong) {
-			lines.mu.Lock()
-			lines.fail = errLongLine
-			lines.mu.Unlock()
+			lines.failed <- errLongLine
 			r.CloseWithError(errLongLine)
+			_ = session.Close()
 		}
 	}()
 	return lines
 }
 
-func (l *lineLog) Write(p []byte) (int, error) { return l.w.Write(p) }
-
-func (l *lineLog) end() {
-	_ = l.w.Close()
-	<-l.done
-}
-
-func (l *lineLog) err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fail
+// end sends the rest and tells whether a line was too long.
+func (l lineLog) end() error {
+	_ = l.Close()
+	return <-l.failed
 }

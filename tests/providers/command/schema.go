@@ -21,7 +21,7 @@ const (
 	numberType
 	arrayType  // of any
 	stringsMap // names to strings
-	assetType  // an asset or an archive
+	sourceType // a local file or folder, or a text
 	objectType
 )
 
@@ -78,6 +78,27 @@ var kinds = map[string]kind{
 		update: updateCommand,
 		delete: deleteCommand,
 	},
+	"command:remote:CopyToRemote": {
+		name: "CopyToRemoteInputs",
+		inputs: object{
+			"connection": connectionProperty,
+			"triggers":   {typ: arrayType, replaces: true},
+			"source":     {typ: sourceType, required: true},
+			"remotePath": {typ: stringType, required: true},
+		},
+		create: createCopy,
+		update: updateCopy,
+	},
+	"command:remote:CopyFile": {
+		name: "CopyFileInputs",
+		inputs: object{
+			"connection": connectionProperty,
+			"triggers":   {typ: arrayType},
+			"localPath":  {typ: stringType, required: true},
+			"remotePath": {typ: stringType, required: true},
+		},
+		create: createCopyFile,
+	},
 }
 
 // host is what a connection and a proxy have in common, with the plugin's
@@ -107,13 +128,6 @@ func (o object) with(name string, p property) object {
 		c[n] = p
 	}
 	return c
-}
-
-func (k kind) idPrefix(name string) string {
-	if k.commands {
-		return name
-	}
-	return ""
 }
 
 // check returns the inputs with defaults and secrets, and every problem.
@@ -177,8 +191,19 @@ func (p property) check(name, of string, v resource.PropertyValue, fail func(fie
 		fits = v.IsNumber()
 	case arrayType:
 		fits = v.IsArray()
-	case assetType:
-		fits = v.IsAsset() || v.IsArchive()
+	case sourceType:
+		switch {
+		case v.IsAsset():
+			if a := v.AssetValue(); !a.IsPath() && !a.IsText() {
+				fail("asset", "asset must be a path-based file asset or a text asset")
+			}
+		case v.IsArchive():
+			if !v.ArchiveValue().IsPath() {
+				fail("archive", "archive must be a path to a file or directory")
+			}
+		default:
+			fail("asset", "either asset or archive must be set")
+		}
 	case stringsMap:
 		fits = v.IsObject()
 		if fits {

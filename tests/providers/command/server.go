@@ -321,7 +321,11 @@ func (s *Server) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*pul
 	if err != nil {
 		return nil, fmt.Errorf("%s: read inputs: %w", urn.Name(), err)
 	}
-	id, err := resource.NewUniqueHex(r.idPrefix(urn.Name()), 8, 0)
+	prefix := ""
+	if r.commands {
+		prefix = urn.Name()
+	}
+	id, err := resource.NewUniqueHex(prefix, 8, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: make an id: %w", urn.Name(), err)
 	}
@@ -366,7 +370,9 @@ func (s *Server) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*pul
 	inputs = ignore(req.GetIgnoreChanges(), old, inputs)
 	state := inputs.Copy()
 	if r.commands {
-		state["stdout"], state["stderr"] = old["stdout"], old["stderr"]
+		// Without a command to run the outputs stay. Whether they are secret is
+		// the engine's to say again (additionalSecretOutputs).
+		state["stdout"], state["stderr"] = public(old["stdout"]), public(old["stderr"])
 	}
 	if req.GetPreview() {
 		if r.commands && r.changed(old, inputs) {
@@ -420,14 +426,14 @@ func (s *Server) Read(_ context.Context, req *pulumirpc.ReadRequest) (*pulumirpc
 }
 
 func resourceOf(urn string) (kind, resource.URN, error) {
-	u, err := resource.URN(urn), error(nil)
+	u := resource.URN(urn)
 	r, ok := kinds[string(u.Type())]
 	if !ok {
-		err = status.Errorf(codes.NotFound,
+		return kind{}, u, status.Errorf(codes.NotFound,
 			"%s: the stand-in for plugin command offers no %s; install the published plugin to use it",
 			u.Name(), u.Type())
 	}
-	return r, u, err
+	return r, u, nil
 }
 
 // ignore puts the state's value in place of each top-level input that a
