@@ -1,0 +1,106 @@
+# The two commands: `make up` brings the platform up on the lab's hosts,
+# `make test` proves it. Everything that takes long is kept in $(CACHE).
+
+CACHE := $(HOME)/.cache/halinux
+PULUMI_VERSION := $(shell awk '$$1 == "github.com/pulumi/pulumi/pkg/v3" {print $$2}' tools/go.mod)
+START := $(shell date +%s)
+step = @printf '[%3d s] %s\n' $$(($$(date +%s) - $(START)))
+
+export PATH := $(CACHE)/pulumi-$(PULUMI_VERSION):$(PATH)
+export PULUMI_SKIP_UPDATE_CHECK := true
+# The lab's stack keeps its state beside the lab's hosts.
+LAB_STACK = PULUMI_BACKEND_URL=file://$$(readlink -f .lab)/state PULUMI_CONFIG_PASSPHRASE_FILE=.lab/passphrase
+HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s lab -work .lab/project
+
+# Debian packages that the tests need on the controller; the lab names its own.
+PACKAGES := openssh-client openssh-server shellcheck yamllint
+
+.PHONY: help up preview diff destroy drift outputs lab-up lab-down lab-status \
+	test test-fast lint unit e2e report bench clean setup pulumi binaries
+
+help:
+	@echo 'make up         bring the platform up on the lab (needs root)'
+	@echo 'make test       prove it: all tests, the lab included; make test-fast stops before the lab'
+	@echo 'make preview    what would change; make diff shows every line'
+	@echo 'make drift      what differs on the hosts from what up left there (exit 2)'
+	@echo 'make destroy    undo the platform; make lab-down ends the hosts'
+	@echo 'make report     faults and benchmarks, written to docs/report.md'
+	@echo 'make clean      remove $(CACHE)'
+
+up: lab-up
+	$(step) 'bringing the platform up'
+	@$(HALINUX) up
+	@$(HALINUX) outputs
+	$(step) 'the platform stands; next: make drift, bin/lab ssh edge1, bin/lab crash edge1'
+
+preview: lab-up
+	@$(HALINUX) preview
+diff: lab-up
+	@$(HALINUX) -diff preview
+destroy: lab-up
+	@$(HALINUX) destroy
+drift: lab-up
+	@$(HALINUX) drift
+outputs: lab-up
+	@$(HALINUX) outputs
+
+lab-up: setup pulumi binaries
+	$(step) 'starting the lab'
+	@bin/lab setup
+	@bin/lab image
+	@bin/lab up
+	@[ -e .lab/passphrase ] || (umask 077; head -c 24 /dev/urandom | base64 >.lab/passphrase)
+	@mkdir -p .lab/state
+lab-down: binaries
+	@bin/lab down
+lab-status: binaries
+	@bin/lab status
+
+binaries:
+	$(step) 'building halinux and the lab'
+	@go build -o bin/ ./cmd/halinux ./lab/cmd/lab
+
+# A pulumi on PATH fits when it is as new as the SDK; else the pinned one is
+# built from its module.
+pulumi:
+	@have=$$(pulumi version 2>/dev/null) || have=none; \
+	if [ "$$have" != none ] && [ "$$(printf '%s\n%s\n' '$(PULUMI_VERSION)' "$$have" | sort -V | head -n 1)" = '$(PULUMI_VERSION)' ]; then exit 0; fi; \
+	printf '[%3d s] %s\n' $$(($$(date +%s) - $(START))) 'building the Pulumi CLI $(PULUMI_VERSION) from its module (once; up to half an hour)'; \
+	mkdir -p '$(CACHE)/pulumi-$(PULUMI_VERSION)'; \
+	CGO_ENABLED=0 go build -C tools -trimpath -o '$(CACHE)/pulumi-$(PULUMI_VERSION)/pulumi.new' \
+		-ldflags '-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$(PULUMI_VERSION)' \
+		github.com/pulumi/pulumi/pkg/v3/cmd/pulumi && \
+	mv '$(CACHE)/pulumi-$(PULUMI_VERSION)/pulumi.new' '$(CACHE)/pulumi-$(PULUMI_VERSION)/pulumi'
+
+setup:
+	@missing=; for p in $(PACKAGES); do \
+		dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] || { \
+		printf '[%3d s] %s\n' $$(($$(date +%s) - $(START))) "installing$$missing"; \
+		[ "$$(id -u)" = 0 ] || { echo "make needs root to install packages and to run the lab" >&2; exit 1; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; }
+
+test: test-fast e2e
+
+test-fast: lint unit
+
+lint: setup
+	$(step) 'go vet, staticcheck, shellcheck, yamllint'
+	@go vet ./...
+	@go build -C tools -o $(CURDIR)/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	@bin/staticcheck ./...
+	@git ls-files -z -- '*.sh' | xargs -0 shellcheck -s sh -x
+	@git ls-files -z -- '*.yaml' '*.yml' | xargs -0 yamllint -s
+
+unit: setup pulumi
+	$(step) 'unit, mocks, golden previews, contract'
+	@go test ./...
+
+e2e: up
+	$(step) 'end to end on the lab'
+	@go test -c -o bin/e2e.test ./tests/e2e
+	@$(LAB_STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m
+	$(step) 'all tests have passed'
+
+clean: lab-down
+	rm -rf bin '$(CACHE)'
