@@ -242,6 +242,7 @@ func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, ph
 		return h, err
 	}
 	prefix := name + "-" + h.Name + "-"
+	urn := urnOf(ctx, parent)
 	if !h.ready {
 		c, err := remote.NewCommand(ctx, prefix+"library", h.options(&remote.CommandArgs{
 			Connection: connection,
@@ -260,9 +261,7 @@ func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, ph
 		}
 		// The owner is what tells a phase from its successor under another
 		// name or parent, whose work its removal must not undo.
-		owner := parent.URN().ApplyT(func(urn pulumi.URN) string {
-			return string(urn) + "::" + prefix + p.Name
-		}).(pulumi.StringOutput)
+		owner := urn.ApplyT(func(urn any) string { return urn.(string) + "::" + prefix + p.Name }).(pulumi.StringOutput)
 		text := owner.ApplyT(func(owner string) (string, error) { return p.command(h.Name, owner) }).(pulumi.StringOutput)
 		note := h.Drift.note(p.Name)
 		remove := owner.ApplyT(func(owner string) string { return removal(p.Name, owner) + note }).(pulumi.StringOutput)
@@ -288,6 +287,18 @@ func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, ph
 		h.after = []pulumi.Resource{c}
 	}
 	return h, nil
+}
+
+// urnOf is the URN of a component without the dependency on it: a child whose
+// inputs depend on its own parent would wait for itself.
+func urnOf(ctx *pulumi.Context, parent pulumi.Resource) pulumi.AnyOutput {
+	urn, resolve, _ := ctx.NewOutput()
+	parent.URN().ApplyT(func(u pulumi.URN) string {
+		resolve(string(u))
+		return ""
+	})
+
+	return urn.(pulumi.AnyOutput)
 }
 
 // options sets what all commands have in common.

@@ -44,16 +44,16 @@ func TestCommandText(t *testing.T) {
 
 func TestPhaseMistakes(t *testing.T) {
 	for want, spoil := range map[string]func(*Phase){
-		"not a DNS label":                   func(p *Phase) { p.Name = "a b" },
-		"cannot be a variable's name":       func(p *Phase) { p.Vars["stage"] = "x" },
-		"not a clean absolute path":         func(p *Phase) { p.Files[0].Path = "/a/../b" },
-		"stands there twice":                func(p *Phase) { p.Files[0].Path = p.Files[1].Path },
-		"holds a NUL byte":                  func(p *Phase) { p.Files[0].Content = "\x00" },
-		"is not user:group":                 func(p *Phase) { p.Files[0].Owner = "root" },
-		"would be readable by all":          func(p *Phase) { p.Files[2].Mode = 0o644 },
-		"which the phase does not have":     func(p *Phase) { p.Files[2].Content = "[secret other]" },
-		`holds the line "END OF PHASE"`:     func(p *Phase) { p.Files[0].Content = "END OF PHASE\n" },
-		"at most 122880 can be sent":        func(p *Phase) { p.Files[0].Content = strings.Repeat("x\n", 1<<16) },
+		"not a DNS label":                    func(p *Phase) { p.Name = "a b" },
+		"cannot be a variable's name":        func(p *Phase) { p.Vars["stage"] = "x" },
+		"not a clean absolute path":          func(p *Phase) { p.Files[0].Path = "/a/../b" },
+		"stands there twice":                 func(p *Phase) { p.Files[0].Path = p.Files[1].Path },
+		"holds a NUL byte":                   func(p *Phase) { p.Files[0].Content = "\x00" },
+		"is not user:group":                  func(p *Phase) { p.Files[0].Owner = "root" },
+		"would be readable by all":           func(p *Phase) { p.Files[2].Mode = 0o644 },
+		"which the phase does not have":      func(p *Phase) { p.Files[2].Content = "[secret other]" },
+		`holds the line "END OF PHASE"`:      func(p *Phase) { p.Files[0].Content = "END OF PHASE\n" },
+		"at most 122880 can be sent":         func(p *Phase) { p.Files[0].Content = strings.Repeat("x\n", 1<<16) },
 		`"not/ok" cannot be a secret's name`: func(p *Phase) { p.Secrets["not/ok"] = pulumi.String("") },
 	} {
 		p := example()
