@@ -1,0 +1,175 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// driver is how a host runs.
+type driver interface {
+	name() string
+	// prepare makes the host's disk ready to boot from.
+	prepare() error
+	// plug gives the host its cards.
+	plug() error
+	// run boots the host and returns when it is off.
+	run(ctx context.Context, console *os.File) (reboot bool, err error)
+	// clear removes what the driver leaves outside of the instance's folder.
+	clear() error
+}
+
+func (l *Lab) driver(h *Host) driver {
+	return container{lab: l, host: h}
+}
+
+func (l *Lab) hostLock(host string) string { return filepath.Join(l.hostDir(host), "power.lock") }
+
+// powered tells whether the host's supervisor lives.
+func (l *Lab) powered(host string) bool { return locked(l.hostLock(host)) }
+
+// power is what the supervisor writes down about a running host.
+type power struct {
+	Driver string
+	Since  time.Time
+}
+
+func (l *Lab) readPower(host string) power {
+	var p power
+	if data, err := os.ReadFile(filepath.Join(l.hostDir(host), "power.json")); err == nil {
+		json.Unmarshal(data, &p)
+	}
+	return p
+}
+
+// switchOn starts the host's supervisor as a process of its own, which outlives
+// this program and its terminal.
+func (l *Lab) switchOn(host string) error {
+	return l.spawn(host, "_host", host)
+}
+
+// spawn starts this program again, detached, with a log.
+func (l *Lab) spawn(node string, args ...string) error {
+	if err := os.MkdirAll(filepath.Dir(l.logPath(node)), 0o755); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(l.logPath(node), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("log of %s: %w", node, err)
+	}
+	defer log.Close()
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Args[0] = "lab"
+	cmd.Dir = "/"
+	cmd.Env = []string{"LAB_NAME=" + l.name, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LAB_DRIVER=" + os.Getenv("LAB_DRIVER")}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", node, err)
+	}
+	return cmd.Process.Release()
+}
+
+// Supervise is the hardware around one host: it boots it, and boots it again
+// when it asks for it, until it is switched off or fails.
+func (l *Lab) Supervise(ctx context.Context, host string) error {
+	h, ok := l.topology.Hosts[host]
+	if !ok {
+		return l.noHost(host)
+	}
+	lockCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	held, err := lock(lockCtx, l.hostLock(host))
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if err := enterCgroup(l.cgroup(host)); err != nil {
+		return err
+	}
+	d := l.driver(h)
+	for {
+		if err := l.clearHost(h); err != nil {
+			return err
+		}
+		fmt.Printf("lab: %s is switched on (%s) at %s\n", host, d.name(), time.Now().Format(time.TimeOnly))
+		record, err := json.Marshal(power{Driver: d.name(), Since: time.Now()})
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(l.hostDir(host), "power.json"), record, 0o644); err != nil {
+			return err
+		}
+		reboot, err := l.boot(ctx, d, h)
+		if err := errors.Join(err, l.clearHost(h)); err != nil {
+			return err
+		}
+		if !reboot {
+			fmt.Printf("lab: %s is off\n", host)
+			return nil
+		}
+	}
+}
+
+func (l *Lab) boot(ctx context.Context, d driver, h *Host) (reboot bool, err error) {
+	if err := d.prepare(); err != nil {
+		return false, err
+	}
+	if err := ensureNamespace(l.namespace(h.name)); err != nil {
+		return false, err
+	}
+	if err := d.plug(); err != nil {
+		return false, err
+	}
+	return d.run(ctx, os.Stdout)
+}
+
+// clearHost takes away everything of a host but its disk: processes, cables,
+// mounts, namespace. The supervisor calls it between boots, and whoever
+// switches a host on calls it for what a killed supervisor left.
+func (l *Lab) clearHost(h *Host) error {
+	if err := l.unplug(h.name); err != nil {
+		return err
+	}
+	if err := killAll(anyOf(inCgroup(l.cgroup(h.name)), inNetns(l.namespace(h.name)))); err != nil {
+		return fmt.Errorf("%s: %w", h.name, err)
+	}
+	return errors.Join(
+		unmountBelow(l.hostDir(h.name)),
+		deleteNamespace(l.namespace(h.name)),
+		l.driver(h).clear(),
+	)
+}
+
+// Crash is a power cut: the cables are dead, then every process is killed.
+// Nothing gets a chance to say goodbye.
+func (l *Lab) Crash(ctx context.Context, host string) error {
+	h, ok := l.topology.Hosts[host]
+	if !ok {
+		return l.noHost(host)
+	}
+	if err := l.clearHost(h); err != nil {
+		return err
+	}
+	return removeCgroup(l.cgroup(host))
+}
+
+// Restart switches a host off, if it is on, and on again, with its disk as it was.
+func (l *Lab) Restart(ctx context.Context, host string) error {
+	if err := l.Crash(ctx, host); err != nil {
+		return err
+	}
+	return l.startHosts(ctx, []string{host})
+}
+
+func (l *Lab) noHost(host string) error {
+	return fmt.Errorf("there is no host %q, there are: %s", host, strings.Join(l.topology.hostNames(), ", "))
+}

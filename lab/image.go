@@ -1,0 +1,245 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// imageVersion is part of every image's key. Raise it when the way an image is
+// made changes.
+const imageVersion = "1"
+
+// basePackages make a bare Debian as an administrator gets it: what the cloud
+// images have, and nothing that a platform is there to install.
+var basePackages = []string{
+	"apt", "ca-certificates", "dbus", "e2fsprogs", "init", "iproute2",
+	"iputils-ping", "kmod", "less", "libpam-systemd", "netbase",
+	"openssh-server", "procps", "python3", "python3-apt", "sudo", "systemd",
+	"systemd-sysv", "tzdata", "udev",
+}
+
+func (l *Lab) imageDir(kind string, inputs ...string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n", imageVersion, kind)
+	for _, in := range inputs {
+		fmt.Fprintf(h, "%d:%s\n", len(in), in)
+	}
+	return filepath.Join(l.cache, "image", kind+"-"+hex.EncodeToString(h.Sum(nil))[:16])
+}
+
+// baseDir is the root folder that all hosts share, read-only.
+func (l *Lab) baseDir() string {
+	return l.imageDir("base", release, strings.Join(basePackages, " "))
+}
+
+// layerDir holds what installing a set of packages adds to the base.
+func (l *Lab) layerDir(packages []string) string {
+	sorted := slices.Clone(packages)
+	slices.Sort(sorted)
+	return l.imageDir("layer", l.baseDir(), strings.Join(slices.Compact(sorted), " "))
+}
+
+// Build makes every image that the topology needs and that is not there yet.
+func (l *Lab) Build(ctx context.Context) error {
+	held, err := lock(ctx, filepath.Join(l.cache, "image", ".lock"))
+	if err != nil {
+		return fmt.Errorf("wait for another image build: %w", err)
+	}
+	defer held.Close()
+	if err := l.clearBuilds(); err != nil {
+		return err
+	}
+	// Asked for only when something is to be built: it takes a second.
+	var src sources
+	from := func() (sources, error) {
+		if src.archive == "" {
+			src, err = machineSources(ctx)
+		}
+		return src, err
+	}
+	if err := l.buildImage("base system", l.baseDir(), func(dir string) error {
+		s, err := from()
+		if err != nil {
+			return err
+		}
+		return l.buildBase(ctx, s, dir)
+	}); err != nil {
+		return err
+	}
+	for _, name := range l.topology.hostNames() {
+		h := l.topology.Hosts[name]
+		if len(h.Packages) == 0 {
+			continue
+		}
+		what := "packages " + strings.Join(h.Packages, " ")
+		if err := l.buildImage(what, l.layerDir(h.Packages), func(dir string) error {
+			s, err := from()
+			if err != nil {
+				return err
+			}
+			return l.buildLayer(ctx, s, h.Packages, dir)
+		}); err != nil {
+			return err
+		}
+	}
+	return l.buildMirror(ctx, from)
+}
+
+// buildImage makes a folder at once or not at all.
+func (l *Lab) buildImage(what, dir string, build func(dir string) error) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	tmp := filepath.Join(filepath.Dir(dir), ".build-"+filepath.Base(dir))
+	if err := os.MkdirAll(tmp, 0o755); err != nil {
+		return fmt.Errorf("image folder: %w", err)
+	}
+	return l.progress.step("build "+what, func() error {
+		if err := build(tmp); err != nil {
+			return errors.Join(err, l.clearBuilds())
+		}
+		return os.Rename(tmp, dir)
+	})
+}
+
+// clearBuilds removes what an interrupted build left.
+func (l *Lab) clearBuilds() error {
+	pattern := filepath.Join(l.cache, "image", ".build-*")
+	leftovers, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	for _, dir := range leftovers {
+		if err := killRootedIn(dir); err != nil {
+			return err
+		}
+		if err := unmountBelow(dir); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("clear old build: %w", err)
+		}
+	}
+	return nil
+}
+
+func (l *Lab) buildBase(ctx context.Context, s sources, dir string) error {
+	root := filepath.Join(dir, "root")
+	config := filepath.Join(dir, "apt.conf")
+	if err := writeFile(config, []byte(s.config), 0o644); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase",
+		"--aptopt="+config, "--aptopt=APT::Install-Recommends \"false\"",
+		"--dpkgopt=force-unsafe-io",
+		"--include="+strings.Join(basePackages, ","), release, root, "-")
+	cmd.Stdin = strings.NewReader(s.list())
+	if err := run(cmd); err != nil {
+		return err
+	}
+	// What makes a host itself is given to each at its first boot; what tells
+	// where packages come from is the platform's business.
+	gone := []string{
+		"etc/apt/sources.list", "etc/machine-id", "etc/hostname", "etc/resolv.conf",
+		"var/lib/dbus/machine-id", "etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+	}
+	keys, err := filepath.Glob(filepath.Join(root, "etc/ssh/ssh_host_*"))
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		gone = append(gone, strings.TrimPrefix(key, root+"/"))
+	}
+	for _, name := range gone {
+		if err := os.Remove(filepath.Join(root, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if err := run(inChroot(ctx, root, "systemctl", "enable", "systemd-networkd.service")); err != nil {
+		return err
+	}
+	return os.Remove(config)
+}
+
+func (l *Lab) buildLayer(ctx context.Context, s sources, packages []string, dir string) error {
+	upper := filepath.Join(dir, "upper")
+	return l.withBuildRoot(ctx, s, upper, dir, func(root string) error {
+		install := append([]string{"apt-get", "-qq", "-y", "install"}, packages...)
+		if err := run(inChroot(ctx, root, install...)); err != nil {
+			return err
+		}
+		return removeGlob(filepath.Join(root, "var/lib/apt/lists/*"))
+	})
+}
+
+// withBuildRoot lays a writable folder over the base, with what apt needs to
+// download, for as long as f runs.
+func (l *Lab) withBuildRoot(ctx context.Context, s sources, upper, dir string, f func(root string) error) (err error) {
+	root, work := filepath.Join(dir, "root"), filepath.Join(dir, "work")
+	for _, d := range []string{upper, root, work, filepath.Join(l.cache, "debs", "partial")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := mountOverlay(root, upper, work, filepath.Join(l.baseDir(), "root")); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, unmountBelow(root), os.RemoveAll(work), os.Remove(root))
+	}()
+	remove, err := s.installInto(root)
+	defer func() { err = errors.Join(err, remove()) }()
+	if err != nil {
+		return err
+	}
+	for _, m := range []struct{ source, target, fstype string }{
+		{"proc", "proc", "proc"}, {"/dev", "dev", ""}, {filepath.Join(l.cache, "debs"), "var/cache/apt/archives", ""},
+	} {
+		flags := uintptr(0)
+		if m.fstype == "" {
+			flags = unix.MS_BIND
+		}
+		target := filepath.Join(root, m.target)
+		if err := unix.Mount(m.source, target, m.fstype, flags, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", target, err)
+		}
+		defer func() { err = errors.Join(err, unix.Unmount(target, unix.MNT_DETACH)) }()
+	}
+	if err := run(inChroot(ctx, root, "apt-get", "-qq", "update")); err != nil {
+		return err
+	}
+	return f(root)
+}
+
+// inChroot is a command inside a root folder, deaf to the machine's settings.
+func inChroot(ctx context.Context, root string, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "chroot", append([]string{root}, argv...)...)
+	cmd.Env = []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_IGNORE_CHROOT=0",
+	}
+	return cmd
+}
+
+func removeGlob(pattern string) error {
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+)
+
+// bootDeadline is how long a host may take from power to ssh. A virtual
+// machine has been seen to take over a minute on a slow machine.
+const bootDeadline = 4 * time.Minute
+
+// Up starts what does not run, and waits until every host answers ssh.
+func (l *Lab) Up(ctx context.Context) error {
+	return l.exclusively(ctx, func() error {
+		if err := l.Build(ctx); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(l.dir, 0o755); err != nil {
+			return err
+		}
+		if err := l.recordTopology(); err != nil {
+			return err
+		}
+		if err := l.ensureIdentity(); err != nil {
+			return err
+		}
+		if err := l.ensureSwitch(); err != nil {
+			return err
+		}
+		if err := l.ensureNode(controllerName, l.topology.Controller); err != nil {
+			return err
+		}
+		if err := l.ensureMirror(ctx); err != nil {
+			return err
+		}
+		return l.startHosts(ctx, l.topology.hostNames())
+	})
+}
+
+func (l *Lab) ensureMirror(ctx context.Context) error {
+	if err := l.ensureNode(mirrorName, l.topology.Mirror); err != nil {
+		return err
+	}
+	if locked(l.mirrorLock()) {
+		return nil
+	}
+	if err := l.spawn(mirrorName, "_mirror"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := poll(ctx, 20*time.Millisecond, func() (bool, error) { return locked(l.mirrorLock()), nil }); err != nil {
+		return fmt.Errorf("mirror does not start: %w\n%s", err, l.logTail(mirrorName))
+	}
+	return nil
+}
+
+// startHosts switches on those of the hosts that are off, and waits for all.
+func (l *Lab) startHosts(ctx context.Context, names []string) error {
+	var off []string
+	for _, name := range names {
+		if l.powered(name) {
+			continue
+		}
+		off = append(off, name)
+		if err := l.clearHost(l.topology.Hosts[name]); err != nil {
+			return err
+		}
+		if err := l.switchOn(name); err != nil {
+			return err
+		}
+	}
+	if len(off) == 0 {
+		return l.awaitHosts(ctx, names)
+	}
+	return l.progress.step("start "+strings.Join(off, " "), func() error { return l.awaitHosts(ctx, names) })
+}
+
+func (l *Lab) awaitHosts(ctx context.Context, names []string) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(names))
+	for i, name := range names {
+		wg.Go(func() { errs[i] = l.awaitHost(ctx, name) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// awaitHost waits until a host answers ssh, and gives up at once when it
+// cannot any more.
+func (l *Lab) awaitHost(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, bootDeadline)
+	defer cancel()
+	began, seen := time.Now(), false
+	var last error
+	err := poll(ctx, 100*time.Millisecond, func() (bool, error) {
+		on := l.powered(name)
+		seen = seen || on
+		if !on && (seen || time.Since(began) > 15*time.Second) {
+			return false, errors.New("it went off while starting")
+		}
+		last = l.sshAnswers(ctx, name)
+		return last == nil, nil
+	})
+	if err == nil {
+		if took := time.Since(l.readPower(name).Since); time.Since(began) > 200*time.Millisecond {
+			l.progress.say("%s is up, %.1f s after power on", name, took.Seconds())
+		}
+		return nil
+	}
+	return fmt.Errorf("host %s does not come up: %w (last: %v)\nconsole, from %s:\n%s", name, err, last, l.logPath(name), l.logTail(name))
+}
+
+func (l *Lab) logTail(node string) string {
+	data, err := os.ReadFile(l.logPath(node))
+	if err != nil {
+		return err.Error()
+	}
+	return tail(string(data), 25)
+}
+
+// Down removes everything of the instance, its hosts' disks included.
+func (l *Lab) Down(ctx context.Context) error {
+	return l.exclusively(ctx, func() error {
+		if err := l.clearAll(); err != nil {
+			return err
+		}
+		return errors.Join(os.RemoveAll(l.dir), os.Remove(l.dir+".lock"))
+	})
+}
+
+// Status writes a table of the hosts.
+func (l *Lab) Status(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HOST\tDRIVER\tSTATE\tADDRESSES\tUPTIME")
+	for _, name := range l.topology.hostNames() {
+		h := l.topology.Hosts[name]
+		state, uptime, p := "off", "-", l.readPower(name)
+		if l.powered(name) {
+			state, uptime = "on", time.Since(p.Since).Round(time.Second).String()
+		}
+		var addrs []string
+		for _, link := range h.Links {
+			if link.Address.IsValid() {
+				addrs = append(addrs, fmt.Sprintf("%s=%v", link.Name, link.Address))
+			} else {
+				addrs = append(addrs, link.Name)
+			}
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", name, l.driver(h).name(), state, strings.Join(addrs, " "), uptime)
+	}
+	return table.Flush()
+}
+
+// LinkInto makes the link .lab to the instance's folder.
+func (l *Lab) LinkInto(dir string) error {
+	path := filepath.Join(dir, ".lab")
+	if target, err := os.Readlink(path); err == nil && target == l.dir {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("link .lab: %w", err)
+	}
+	return os.Symlink(l.dir, path)
+}

@@ -1,0 +1,51 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// tools are the programs that the lab runs, and Debian's packages of them.
+var tools = []struct{ program, pkg string }{
+	{"mmdebstrap", "mmdebstrap"},
+	{"systemd-nspawn", "systemd-container"},
+	{"apt-ftparchive", "apt-utils"},
+	{"ip", "iproute2"},
+	{"nft", "nftables"},
+	{"mkfs.ext4", "e2fsprogs"},
+	{"depmod", "kmod"},
+	{"ssh", "openssh-client"},
+	{"taskset", "util-linux"},
+}
+
+// Setup installs what this machine lacks. With nothing to install it takes no time.
+func (l *Lab) Setup(ctx context.Context) error {
+	var missing []string
+	for _, t := range tools {
+		if _, err := exec.LookPath(t.program); err != nil {
+			missing = append(missing, t.pkg)
+		}
+	}
+	if _, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg"); err != nil {
+		missing = append(missing, "debian-archive-keyring")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return l.progress.step("install "+strings.Join(missing, " "), func() error {
+		for _, args := range [][]string{
+			{"-qq", "update"},
+			append([]string{"-qq", "-y", "--no-install-recommends", "install"}, missing...),
+		} {
+			cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=300"}, args...)...)
+			cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+			if err := run(cmd); err != nil {
+				return fmt.Errorf("install %s: %w", strings.Join(missing, " "), err)
+			}
+		}
+		return nil
+	})
+}
