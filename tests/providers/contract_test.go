@@ -6,6 +6,7 @@ package providers_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,29 +112,52 @@ func TestLifecycle(t *testing.T) {
 	assert.Equal(t, 3, host.logins(), "one connection for each command")
 }
 
-// Each command has one connection, which ends with the engine at the latest.
+// Each command has a connection of its own, which stays until the engine ends.
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	host, s, j := startSSHD(t), newStack(t), newJournal(t)
 	const many = 20
+	flag := filepath.Join(t.TempDir(), "go on")
+	open := make(chan int, 1)
+	go func() {
+		poll(deadline, func() bool { return host.logins() == many+1 })
+		open <- host.present()
+		assert.NoError(t, os.WriteFile(flag, nil, 0o600))
+	}()
 	s.up(func(ctx *pulumi.Context) error {
+		var all []pulumi.Resource
 		for i := range many {
-			_, err := remote.NewCommand(ctx, fmt.Sprintf("c%d", i), &remote.CommandArgs{
+			c, err := remote.NewCommand(ctx, fmt.Sprintf("c%d", i), &remote.CommandArgs{
 				Connection: host.connect(), Create: j.note("create"), Delete: pulumi.String("true"),
 			})
 			if err != nil {
 				return err
 			}
+			all = append(all, c)
 		}
-		return nil
+		_, err := remote.NewCommand(ctx, "last", &remote.CommandArgs{
+			Connection: host.connect(), Create: pulumi.String(waitFor(flag)),
+		}, pulumi.DependsOn(all))
+		return err
 	})
 	assert.Len(t, j.read(), many)
-	assert.Equal(t, many, host.logins())
+	assert.Equal(t, many+1, host.logins())
+	assert.Equal(t, many+1, <-open)
 	if c := s.attached.Command(); c != nil {
-		assert.EqualValues(t, many, c.Counts().Connections)
+		assert.EqualValues(t, many+1, c.Counts().Connections)
 	}
-	assert.True(t, poll(20*time.Second, func() bool { return host.present() == 0 }),
+	assert.True(t, poll(deadline, func() bool { return host.present() == 0 }),
 		"connections outlive the engine:\n%s", host.log)
+}
+
+// waitFor is a script that waits for a file, with a deadline.
+func waitFor(path string) string {
+	return fmt.Sprintf(`i=0
+while [ ! -e '%s' ]; do
+	i=$((i + 1)); [ $i -lt 600 ] || exit 9
+	sleep 0.1
+done
+`, path)
 }
 
 // Without a command for updates, any change of an input runs create again.
@@ -336,6 +360,24 @@ func TestDialErrorLimit(t *testing.T) {
 	}
 }
 
+// perDialTimeout bounds the TCP part of a dial: here nobody answers.
+func TestPerDialTimeout(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	r := s.fail(command(remote.CommandArgs{
+		Connection: remote.ConnectionArgs{
+			Host:           pulumi.String("127.0.0.1"),
+			Port:           pulumi.Float64(silentPort(t)),
+			Password:       pulumi.String("x"),
+			PerDialTimeout: pulumi.Int(1),
+			DialErrorLimit: pulumi.Int(1),
+		},
+		Create: pulumi.String("true"),
+	}))
+	assert.Contains(t, r.everything(t), "i/o timeout")
+	require.NoError(t, s.ctx.Err(), "the test's own deadline ended it")
+}
+
 // A resource's timeout ends the retries, and so does an interrupt.
 func TestEndlessDial(t *testing.T) {
 	t.Parallel()
@@ -358,6 +400,13 @@ func TestEndlessDial(t *testing.T) {
 		s.fail(command(args, pulumi.Timeouts(&pulumi.CustomTimeouts{Create: "2s"})))
 		require.NoError(t, s.ctx.Err(), "the test's own deadline ended it")
 	})
+	t.Run("timeout of a command that runs", func(t *testing.T) {
+		t.Parallel()
+		host, s := startSSHD(t), newStack(t)
+		args := remote.CommandArgs{Connection: host.connect(), Create: pulumi.String("sleep 3; echo done")}
+		r := s.up(command(args, pulumi.Timeouts(&pulumi.CustomTimeouts{Create: "1s"})))
+		assert.Equal(t, "done", r.outputs["stdout"].Value)
+	})
 	t.Run("interrupt", func(t *testing.T) {
 		t.Parallel()
 		s := newStack(t)
@@ -365,7 +414,7 @@ func TestEndlessDial(t *testing.T) {
 		ctx, cancel := context.WithCancel(s.ctx)
 		defer cancel()
 		go func() {
-			poll(time.Minute, func() bool { return server.tries.Load() >= 3 })
+			poll(deadline, func() bool { return server.tries.Load() >= 3 })
 			cancel()
 		}()
 		r := s.try(ctx, command(args))
@@ -375,6 +424,7 @@ func TestEndlessDial(t *testing.T) {
 }
 
 func TestAuthentication(t *testing.T) {
+	t.Parallel()
 	host := startSSHD(t)
 	const password = "pw-of-the-test"
 	server := startGoServer(t, password, 0)
@@ -383,7 +433,6 @@ func TestAuthentication(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		change  func(*remote.ConnectionArgs)
-		env     string // SSH_AUTH_SOCK
 		refused string // the reason, where it does not get in
 	}{
 		{name: "key"},
@@ -399,10 +448,13 @@ func TestAuthentication(t *testing.T) {
 			c.PrivateKey = nil
 			c.AgentSocketPath = pulumi.String(socket)
 		}},
-		{name: "agent by environment", change: func(c *remote.ConnectionArgs) {
-			c.PrivateKey = nil
-		}, env: socket},
-		{name: "agent that is gone fails even with a key", env: socket + ".gone", refused: "no such file"},
+		{name: "a wrong key hides the agent", change: func(c *remote.ConnectionArgs) {
+			c.PrivateKey = pulumi.String(newKeyPair(t).private)
+			c.AgentSocketPath = pulumi.String(socket)
+		}, refused: "unable to authenticate"},
+		{name: "agent that is gone fails even with a key", change: func(c *remote.ConnectionArgs) {
+			c.AgentSocketPath = pulumi.String(socket + ".gone")
+		}, refused: "no such file"},
 		{name: "password", change: func(c *remote.ConnectionArgs) {
 			c.Port = pulumi.Float64(server.port)
 			c.HostKey = pulumi.String(server.hostKey.authorized)
@@ -420,7 +472,7 @@ func TestAuthentication(t *testing.T) {
 		}, refused: "unable to authenticate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Setenv("SSH_AUTH_SOCK", c.env)
+			t.Parallel()
 			s, j := newStack(t), newJournal(t)
 			connection := host.connect()
 			connection.DialErrorLimit = pulumi.Int(0)
@@ -438,6 +490,17 @@ func TestAuthentication(t *testing.T) {
 			assert.Empty(t, j.read())
 		})
 	}
+}
+
+func TestAgentOfEnvironment(t *testing.T) {
+	host, s, j := startSSHD(t), newStack(t), newJournal(t)
+	connection := host.connect()
+	connection.PrivateKey = nil
+	// Of the test's environment: the stand-in runs in this process, the
+	// published plugin inherits it through the engine.
+	t.Setenv("SSH_AUTH_SOCK", startAgent(t, newKeyPair(t), host.user))
+	s.up(command(remote.CommandArgs{Connection: connection, Create: j.note("create")}))
+	assert.Equal(t, []string{"create"}, j.read())
 }
 
 func TestProxy(t *testing.T) {
@@ -462,9 +525,12 @@ func TestProxy(t *testing.T) {
 	proxy.HostKey = pulumi.String(bastion.hostKey.authorized)
 	connection.Proxy = proxy
 	connection.HostKey = pulumi.String(newKeyPair(t).authorized)
+	connection.DialErrorLimit = pulumi.Int(2)
 	args.Connection = connection
+	before := host.dials()
 	r = s.fail(command(args))
-	assert.Contains(t, r.everything(t), "host key mismatch")
+	assert.Contains(t, r.everything(t), "after 2 failed attempts")
+	assert.Equal(t, before+1, host.dials(), "tries after the first go over the same stream")
 	assert.Empty(t, j.read())
 
 	connection.HostKey = pulumi.String(host.hostKey.authorized)
@@ -563,15 +629,9 @@ func TestOutputStreams(t *testing.T) {
 	flag := filepath.Join(t.TempDir(), "go on")
 	const lines = 300
 	// The command waits, with a deadline, until its first line has been seen.
-	script := fmt.Sprintf(`echo first line
-i=0
-while [ ! -e '%s' ]; do
-	i=$((i + 1)); [ $i -lt 600 ] || exit 9
-	sleep 0.1
-done
-i=0
+	script := "echo first line\n" + waitFor(flag) + fmt.Sprintf(`i=0
 while [ $i -lt %d ]; do echo "line $i"; i=$((i + 1)); done
-echo problem >&2`, flag, lines)
+echo problem >&2`, lines)
 	s.use(command(remote.CommandArgs{Connection: host.connect(), Create: pulumi.String(script)}))
 	events, done := collectEvents(func(message string) {
 		if message == "first line" {
@@ -580,7 +640,13 @@ echo problem >&2`, flag, lines)
 	})
 	up, err := s.s.Up(s.ctx, optup.EventStreams(events))
 	require.NoError(t, err)
-	messages := newResult(done()).messages()
+	r := newResult(done())
+	messages := r.messages()
+	for _, e := range r.events {
+		if d := e.DiagnosticEvent; d != nil && strings.HasPrefix(d.Message, "line ") {
+			assert.True(t, d.Ephemeral, "%q stays for good", d.Message)
+		}
+	}
 	assert.Contains(t, messages, "first line")
 	assert.Contains(t, messages, fmt.Sprintf("line %d", lines-1))
 	assert.Contains(t, messages, "problem")
@@ -642,10 +708,11 @@ func TestLongLine(t *testing.T) {
 func TestUnknownInputs(t *testing.T) {
 	t.Parallel()
 	host, s, j := startSSHD(t), newStack(t), newJournal(t)
+	var stdin pulumi.StringPtrInput
 	program := func(version string) pulumi.RunFunc {
 		return func(ctx *pulumi.Context) error {
 			first, err := remote.NewCommand(ctx, "first", &remote.CommandArgs{
-				Connection: host.connect(), Create: pulumi.String("printf 127.0.0.1; : " + version),
+				Connection: host.connect(), Create: pulumi.String("printf 127.0.0.1; : " + version), Stdin: stdin,
 			})
 			if err != nil {
 				return err
@@ -674,6 +741,10 @@ func TestUnknownInputs(t *testing.T) {
 	assert.Equal(t, map[string]int{"update": 2}, r.changes, "what the update will print is not known yet")
 	r = s.up(program("2"))
 	assert.Equal(t, map[string]int{"update": 1, "same": 1}, r.changes, "it printed the same again")
+
+	stdin = pulumi.String("new")
+	r = s.preview(program("2"))
+	assert.Equal(t, map[string]int{"update": 1, "same": 1}, r.changes, "an input that is new leaves the output known")
 	assert.Equal(t, []string{"127.0.0.1"}, j.read())
 }
 
@@ -738,6 +809,7 @@ func TestCopyToRemote(t *testing.T) {
 		return string(content)
 	}
 	put("file", "one")
+	require.NoError(t, os.Chmod(filepath.Join(local, "file"), 0o711))
 	put("tree/a", "a")
 	put("tree/deep/b", "b")
 	connection := host.connect()
@@ -770,6 +842,9 @@ func TestCopyToRemote(t *testing.T) {
 	r = s.up(program)
 	assert.Equal(t, map[string]int{"create": 4}, r.changes)
 	assert.Equal(t, "one", got("dir/file"))
+	info, err := os.Stat(filepath.Join(far, "dir/file"))
+	require.NoError(t, err)
+	assert.NotEqual(t, fs.FileMode(0o711), info.Mode().Perm(), "the mode is not copied")
 	assert.Equal(t, "some text", got("new/text"))
 	assert.Equal(t, "a", got("under/tree/a"))
 	assert.Equal(t, "b", got("under/tree/deep/b"))

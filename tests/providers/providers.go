@@ -58,8 +58,8 @@ type Attached struct {
 	servers []running
 }
 
-// Attach looks for each plugin where the engine looks (PATH, then the plugin
-// folder of PULUMI_HOME or ~/.pulumi) and starts a stand-in for each one that
+// Attach looks for each plugin where the engine looks (PATH in any version, then
+// the plugin folder of PULUMI_HOME or ~/.pulumi in the SDK's) and starts a stand-in for each one that
 // is missing. ctx bounds the search and the start only; Close ends the
 // stand-ins. The stand-ins run in this process: its working directory and its
 // SSH_AUTH_SOCK are the ones they see.
@@ -85,8 +85,8 @@ func Attach(ctx context.Context) (*Attached, error) {
 	}
 	if len(debug) > 0 {
 		attached.Env["PULUMI_DEBUG_PROVIDERS"] = strings.Join(debug, ",")
-		// Without it the engine tries to fetch the plugin although one is
-		// attached, and waits for a network that may not be there.
+		// Else the engine tries to fetch each plugin that the state names,
+		// attached or not, and waits for a network that may not be there.
 		attached.Env["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
 	}
 	return attached, nil

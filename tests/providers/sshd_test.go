@@ -144,6 +144,9 @@ func (h *sshHost) address() string { return net.JoinHostPort("127.0.0.1", strcon
 // logins counts the sessions that sshd let in.
 func (h *sshHost) logins() int { return strings.Count(h.log.String(), "Accepted publickey for ") }
 
+// dials counts the TCP connections that came in, that of the start included.
+func (h *sshHost) dials() int { return strings.Count(h.log.String(), "Connection from ") }
+
 var arrival = regexp.MustCompile(`Accepted publickey for root from 127\.0\.0\.1 port (\d+) `)
 
 // present counts the sessions that have not gone again.

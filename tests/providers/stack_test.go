@@ -42,9 +42,20 @@ type stack struct {
 	program  pulumi.RunFunc
 }
 
+// deadline is how long the tests wait for what happens soon.
+const deadline = time.Minute
+
 // newStack makes an empty stack in a backend of its own, led to the published
-// plugin where it is installed and to the stand-in elsewhere.
+// plugin where it is installed and to a stand-in of its own elsewhere.
 func newStack(t *testing.T) *stack {
+	t.Helper()
+	attached, err := providers.Attach(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, attached.Close()) })
+	return newAttachedStack(t, attached)
+}
+
+func newAttachedStack(t *testing.T, attached *providers.Attached) *stack {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
@@ -58,10 +69,6 @@ func newStack(t *testing.T) *stack {
 	if v := cli.Version(); v.LT(oldestCLI) {
 		t.Skipf("SKIP: the Pulumi CLI on PATH is %s, older than %s", v, oldestCLI)
 	}
-	attached, err := providers.Attach(ctx)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, attached.Close()) })
-
 	st := &stack{t: t, ctx: ctx, attached: attached, dir: t.TempDir()}
 	env := map[string]string{
 		"PULUMI_BACKEND_URL":                       "file://" + st.dir,
