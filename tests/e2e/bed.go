@@ -1,0 +1,215 @@
+// Package e2e puts the platform on the lab's hosts and does to it what
+// FAULTS.md lists: it cuts, crashes, hangs and misconfigures, while a client
+// sends a steady load, and measures what the client notices.
+//
+// A test fails on lost data and on wrong behaviour. Times are measured and
+// judged in the report alone (package report), since machines differ too much;
+// in a test they are only deadlines, generous ones.
+//
+// It runs inside the lab's controller namespace:
+//
+//	bin/lab exec -- bin/e2e.test -test.v -test.run TestFaults/F2
+//
+// and takes these from the environment: HALINUX_RESULTS (file to which the
+// measurements are appended), HALINUX_RUNS (how often each scenario is
+// repeated, default 1), HALINUX_KILLS (how often C1 kills, default 3),
+// HALINUX_RATE (requests a second of the load, default 200), HALINUX_BUNDLES
+// (folder for what a failed scenario leaves).
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/halinux/halinux/lab"
+	"github.com/halinux/halinux/tests/report"
+)
+
+// Bed is what a scenario works with: the lab's hosts, the platform on them,
+// and the programs that act on both.
+type Bed struct {
+	root    string // the checkout
+	lab     string // the lab's program
+	halinux string // the platform's
+	loader  string // the load's, to be copied to hosts
+	hosts   map[string]string
+	ssh     *dialer
+	runs    int
+	kills   int
+	rate    float64
+	broken  string // why the platform could not be restored, if so
+}
+
+// open finds the lab, or skips the test and says why there is none to find.
+func open(t *testing.T) *Bed {
+	if os.Getenv("HALINUX_E2E") == "" {
+		t.Skip("SKIP: the fault scenarios need the lab; `make test` runs them")
+	}
+	root, err := checkout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Bed{
+		root:    root,
+		lab:     filepath.Join(root, "bin", "lab"),
+		halinux: filepath.Join(root, "bin", "halinux"),
+		loader:  filepath.Join(t.TempDir(), "load"),
+		hosts:   map[string]string{},
+		runs:    number(t, "HALINUX_RUNS", 1),
+		kills:   number(t, "HALINUX_KILLS", 3),
+		rate:    float64(number(t, "HALINUX_RATE", 200)),
+	}
+	for _, program := range []string{b.lab, b.halinux} {
+		if _, err := os.Stat(program); err != nil {
+			t.Fatalf("%v; build it with make", err)
+		}
+	}
+	topology, err := lab.LoadTopology(filepath.Join(root, "lab", "topology.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, h := range topology.Hosts {
+		b.hosts[name] = h.Links[0].Address.String()
+	}
+	if b.ssh, err = newDialer(filepath.Join(root, ".lab")); err != nil {
+		t.Fatalf("%v; is the lab up? (bin/lab up)", err)
+	}
+	t.Cleanup(b.ssh.close)
+	build := exec.Command("go", "build", "-o", b.loader, "./tests/e2e/load/cmd/load")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the load: %v\n%s", err, out)
+	}
+	return b
+}
+
+// checkout is the folder above this one that holds go.mod.
+func checkout() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
+			return d, nil
+		}
+		if d == filepath.Dir(d) {
+			return "", fmt.Errorf("no go.mod in %s or above it", dir)
+		}
+	}
+}
+
+func number(t *testing.T, name string, otherwise int) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s: not a count", name, text)
+	}
+	return n
+}
+
+// Lab runs a verb of the lab, as a person would.
+func (b *Bed) Lab(t testing.TB, words ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, b.lab, words...)
+	c.Dir = b.root
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("lab %s: %v\n%s", strings.Join(words, " "), err, out)
+	}
+	t.Logf("lab %s", strings.Join(words, " "))
+}
+
+// On runs a shell script on a host and returns what it printed.
+func (b *Bed) On(t testing.TB, host, script string) string {
+	t.Helper()
+	out, err := b.try(host, script)
+	if err != nil {
+		t.Fatalf("on %s: %v\n%s", host, err, script)
+	}
+	return out
+}
+
+// try is On for a host that may not be able to answer.
+func (b *Bed) try(host, script string) (string, error) {
+	address, known := b.hosts[host]
+	if !known {
+		return "", fmt.Errorf("the lab has no host %q", host)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return b.ssh.run(ctx, address, "set -eu; export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8\n"+script, nil)
+}
+
+// condition says why something does not hold yet, or nil.
+type condition func() error
+
+// Until polls a condition until it holds, and fails the test with the last
+// reason why not.
+func Until(t testing.TB, deadline time.Duration, what string, holds condition) time.Duration {
+	t.Helper()
+	took, err := poll(deadline, holds)
+	if err != nil {
+		t.Fatalf("%s: not within %s: %v", what, deadline, err)
+	}
+	return took
+}
+
+// poll asks again and again, and returns how long it took until all was well.
+func poll(deadline time.Duration, holds condition) (time.Duration, error) {
+	start := time.Now()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	end := time.NewTimer(deadline)
+	defer end.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			return time.Since(start), nil
+		}
+		select {
+		case <-again.C:
+		case <-end.C:
+			return time.Since(start), err
+		}
+	}
+}
+
+// For holds while a condition does, for some time, and fails the test when it
+// ceases to.
+func For(t testing.TB, d time.Duration, what string, holds condition) {
+	t.Helper()
+	_, err := poll(d, func() error {
+		if err := holds(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		return errors.New("held")
+	})
+	_ = err // the time has passed, which is what was asked for
+}
+
+// Record notes a measured value in the test's log and for the report.
+func (b *Bed) Record(t testing.TB, m report.Measurement) {
+	t.Helper()
+	judged := "within"
+	if m.Value > m.Limit != m.AtLeast && m.Value != m.Limit {
+		judged = "BEYOND"
+	}
+	t.Logf("%s: %s = %.4g %s, %s the limit of %g; %s", m.ID, m.Metric, m.Value, m.Unit, judged, m.Limit, m.Note)
+	if err := report.Append(m); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,566 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/halinux/halinux/tests/report"
+)
+
+const baseKey, edgeKey, planKey = "halinux:base", "halinux:edge", "halinux:plan"
+
+// variation changes something in many phases on all hosts, and other things
+// for every number.
+func variation(n int) Change {
+	return func(s Settings) {
+		Append(map[string]any{"name": "net.ipv4.tcp_fin_timeout", "value": fmt.Sprint(30 + n)}, baseKey, "kernel", "sysctl")(s)
+		Append(map[string]any{"name": "try", "to": []any{"edge1", "edge2", "backend1"}, "protocol": "tcp", "ports": []any{20000 + n}, "from": []any{"lan"}}, baseKey, "firewall", "extra")(s)
+		Append(map[string]any{"name": fmt.Sprintf("try%d", n), "type": "TXT", "value": `"here"`}, edgeKey, "dns", "records")(s)
+		Set(fmt.Sprintf("%ds", 3000+n), edgeKey, "services", "0", "timeout")(s)
+	}
+}
+
+// killedRuns kills "up" at random moments and runs it again. Where the platform
+// does not stand yet, the first kills hit its making.
+func killedRuns(t *testing.T, b *Bed, f *facts) {
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	window, manual := 20*time.Second, 0
+	for n := range b.kills {
+		changes := []Change{}
+		if n%2 == 1 {
+			changes = append(changes, variation(n))
+		}
+		moment := time.Duration(random.Int64N(int64(window)))
+		r := b.Start(t, "up", changes...)
+		_, err := poll(moment, func() error {
+			select {
+			case <-r.done:
+				return nil
+			default:
+				return errors.New("it runs")
+			}
+		})
+		how := "with all of its processes"
+		switch {
+		case err == nil:
+			how = "not: it had ended"
+			window = max(r.Took, time.Second)
+		case n%2 == 0:
+			r.Kill()
+		default:
+			how = "alone, its engine went on"
+			r.KillOne()
+		}
+		t.Logf("run %d killed after %.1f s, %s", n+1, moment.Seconds(), how)
+	}
+	r := b.Do(t, "up")
+	if r.Code != 0 {
+		manual++
+		t.Errorf("up after %d kills failed:\n%s", b.kills, tail(r.Output()))
+		b.Up(t)
+	}
+	Until(t, 3*time.Minute, "the platform to be well", func() error { return b.Well(f) })
+	second := b.Up(t)
+	changed := changesIn(second.Output())
+	if changed != "" {
+		t.Errorf("the second run changed something: %s", changed)
+	}
+	b.NoDrift(t)
+	b.whole(t)
+	m := report.Measurement{ID: "C1", Scenario: fmt.Sprintf("kill -9 of up at a random moment, %d times", b.kills), Metric: "manual steps", Unit: "steps", Value: float64(manual)}
+	b.Record(t, m)
+	m.Metric, m.Unit, m.Value = "changes of the second run", "resources", float64(strings.Count(changed, ",")+min(1, len(changed)))
+	b.Record(t, m)
+}
+
+// whole sees that no host has half a file, half a package or a run's remains.
+func (b *Bed) whole(t testing.TB) {
+	t.Helper()
+	for name := range b.hosts {
+		left := b.On(t, name, `find /etc /var/lib/halinux /usr/local -name '.*.halinux' -o -name '*.halinux' 2>/dev/null; dpkg --audit`)
+		if strings.TrimSpace(left) != "" {
+			t.Errorf("%s: half of something was left:\n%s", name, left)
+		}
+	}
+}
+
+// edit is something that a person does to a host by hand.
+type edit struct {
+	host, do string
+	phase    string // where it must be found
+	line     string // what the finding names
+}
+
+// handEdits changes hosts behind the platform's back, and has them repaired.
+func handEdits(t *testing.T, b *Bed, f *facts) {
+	b.NoDrift(t) // nothing is found where nothing is
+	idle := f.other(b.owner(t, f))
+	backend := f.Edge.Services[0].Backends[0].Host
+	edits := []edit{
+		{idle, `echo '# by hand' >>/etc/haproxy/haproxy.cfg`, "haproxy", "/etc/haproxy/haproxy.cfg differs"},
+		{idle, `chmod 600 /etc/keepalived/keepalived.conf`, "keepalived", "/etc/keepalived/keepalived.conf has mode"},
+		{idle, `systemctl stop nginx.service`, "nginx", "nginx.service is not running"},
+		{idle, `systemctl disable -q keepalived.service`, "keepalived", "keepalived.service is not enabled"},
+		{idle, `rm /etc/nginx/nginx.conf`, "nginx", "/etc/nginx/nginx.conf is missing"},
+		{idle, `nft flush chain inet halinux input`, "firewall", "firewall"},
+		{backend, `sysctl -q -w net.ipv4.tcp_fin_timeout=77`, "kernel", "net.ipv4.tcp_fin_timeout"},
+		{backend, `DEBIAN_FRONTEND=noninteractive dpkg --purge --force-depends chrony`, "time", "package chrony is not installed"},
+	}
+	sysctl := Append(map[string]any{"name": "net.ipv4.tcp_fin_timeout", "value": "30"}, baseKey, "kernel", "sysctl")
+	b.Up(t, sysctl)
+	for _, e := range edits {
+		b.On(t, e.host, e.do)
+	}
+	r := b.Do(t, "drift", sysctl)
+	if r.Code != 2 {
+		t.Errorf("drift: exit %d, not 2", r.Code)
+	}
+	out := r.Output()
+	found := 0
+	for _, e := range edits {
+		if strings.Contains(out, e.line) {
+			found++
+		} else {
+			t.Errorf("not found on %s in %s: %s", e.host, e.phase, e.line)
+		}
+	}
+	wrong := 0
+	for name := range b.hosts {
+		if name != idle && name != backend && strings.Contains(out, name+" ") && hasDrift(out, name) {
+			wrong++
+			t.Errorf("drift is reported for %s, which nobody touched:\n%s", name, out)
+		}
+	}
+	m := report.Measurement{ID: "C7", Scenario: "files, units, a package, a sysctl and rules changed by hand", Metric: "found", Unit: "%", Value: 100 * float64(found) / float64(len(edits)), Limit: 100, AtLeast: true, Note: fmt.Sprintf("%d edits on 2 hosts; drift took %.1f s", len(edits), r.Took.Seconds())}
+	b.Record(t, m)
+	m.Metric, m.Unit, m.Value, m.Limit, m.AtLeast = "false findings", "hosts", float64(wrong), 0, false
+	b.Record(t, m)
+	b.Up(t, sysctl, Set("detect", "halinux:drift"))
+	if r := b.Do(t, "drift", sysctl); r.Code != 0 {
+		t.Errorf("up did not repair everything:\n%s", tail(r.Output()))
+	}
+	b.Unchanged(t, sysctl, Set("detect", "halinux:drift"))
+	b.Unchanged(t, sysctl)
+	b.Up(t)
+}
+
+// hasDrift says whether the table of drift has a difference for a host.
+func hasDrift(table, host string) bool {
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(strings.TrimSpace(line), host+" ") && !strings.Contains(line, "clean") && !strings.Contains(line, " ok") {
+			return true
+		}
+	}
+	return false
+}
+
+// aptLocked keeps apt's lock on a host until the returned function is called,
+// as another process would.
+func (b *Bed) aptLocked(t testing.TB, host string) (release func()) {
+	t.Helper()
+	b.On(t, host, `systemd-run -q --collect --unit=halinux-test-lock python3 -c '
+import fcntl, signal
+f = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(f, fcntl.LOCK_EX)
+open("/run/halinux-test-lock", "w").close()
+signal.pause()
+'`)
+	Until(t, time.Minute, "apt's lock", func() error {
+		_, err := b.try(host, "test -e /run/halinux-test-lock")
+		return err
+	})
+	return func() {
+		_, _ = b.try(host, "rm -f /run/halinux-test-lock; systemctl stop halinux-test-lock.service")
+	}
+}
+
+// extra is a package that the platform does not otherwise install.
+const extra = "lsof"
+
+var withExtra = Append(extra, baseKey, "packages", "install")
+
+// inPhase waits until a run is in the middle of a phase on the host: in apt,
+// which waits for its lock.
+func (b *Bed) inPhase(t testing.TB, r *Run, host string) {
+	t.Helper()
+	Until(t, 3*time.Minute, "the run to be inside a phase on "+host, func() error {
+		select {
+		case <-r.done:
+			return fmt.Errorf("it has ended: %s", tail(r.Output()))
+		default:
+		}
+		_, err := b.try(host, "pidof apt-get && ! flock -n /run/halinux.lock true")
+		return err
+	})
+}
+
+// rebootInPhase takes the power from a host in the middle of a phase.
+func rebootInPhase(t *testing.T, b *Bed, f *facts) {
+	host := f.Edge.Services[0].Backends[0].Host
+	defer b.aptLocked(t, host)()
+	r := b.Start(t, "up", withExtra)
+	b.inPhase(t, r, host)
+	b.Lab(t, "crash", host)
+	b.Lab(t, "up")
+	r.Wait(t, patience)
+	t.Logf("the run whose host went away: exit %d after %.1f s", r.Code, r.Took.Seconds())
+	if r.Code != 0 {
+		has(t, r.Output(), host)
+	}
+	b.Up(t, withExtra)
+	b.whole(t)
+	if r := b.Do(t, "drift"); r.Code != 0 {
+		t.Errorf("drift after the second run:\n%s", tail(r.Output()))
+	}
+	b.Record(t, report.Measurement{ID: "C2", Scenario: "a host loses power during its phase", Metric: "half-written files", Unit: "files", Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
+	b.Up(t)
+}
+
+// connectionCut ends the SSH connection in the middle of a script.
+func connectionCut(t *testing.T, b *Bed, f *facts) {
+	host := f.Edge.Services[0].Backends[0].Host
+	release := b.aptLocked(t, host)
+	defer release()
+	r := b.Start(t, "up", withExtra)
+	b.inPhase(t, r, host)
+	// Every session but the one that does this.
+	b.On(t, host, `mine=$(awk '/^PPid/ {print $2}' /proc/$$/status)
+for p in $(pgrep -f '^sshd-session: root'); do
+	[ "$p" = "$mine" ] || [ "$p" = "$(awk '/^PPid/ {print $2}' /proc/$mine/status)" ] || kill -KILL "$p"
+done`)
+	r.Wait(t, patience)
+	if r.Code == 0 {
+		t.Error("up succeeded though its connection was cut")
+	}
+	has(t, r.Output(), host)
+	again := b.Start(t, "up", withExtra)
+	release()
+	if again.Wait(t, patience); again.Code != 0 {
+		t.Fatalf("the next run failed:\n%s", tail(again.Output()))
+	}
+	b.whole(t)
+	b.Record(t, report.Measurement{ID: "C3", Scenario: "ssh cut in the middle of a script", Metric: "half-written files", Unit: "files", Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
+	b.Up(t)
+}
+
+// diskFull lets a phase find no room, then a read-only file system.
+func diskFull(t *testing.T, b *Bed, f *facts) {
+	const folder, file = "/etc/haproxy", "/etc/haproxy/haproxy.cfg"
+	edge := f.edges[0]
+	change := variation(40)
+	lan, internet := both(t, b, f, patient)
+	clear := 0
+	faults := []struct{ what, do, undo string }{
+		{"read-only", "mount --bind " + folder + " " + folder + "; mount -o remount,ro,bind " + folder, "umount " + folder},
+		{"full", "cp -a " + folder + " /run/kept; mount -t tmpfs -o size=64k,mode=755 none " + folder + "; cp -a /run/kept/. " + folder + "; dd if=/dev/zero of=" + folder + "/.filler bs=4k 2>/dev/null || :", "umount " + folder + "; rm -rf /run/kept"},
+	}
+	before := b.On(t, edge, "sha256sum "+file)
+	for _, c := range faults {
+		func() {
+			b.On(t, edge, c.do)
+			defer func() { b.On(t, edge, c.undo) }()
+			r := b.Do(t, "up", change)
+			if r.Code == 0 {
+				t.Errorf("up succeeded on a file system that is %s", c.what)
+				return
+			}
+			has(t, r.Output(), edge, "haproxy", file)
+			clear++
+			if now := b.On(t, edge, "sha256sum "+file); now != before {
+				t.Errorf("%s: %s changed", c.what, file)
+			}
+			if left := b.On(t, edge, "find "+folder+" -name '.*.halinux'"); left != "" {
+				t.Errorf("%s: left behind: %s", c.what, left)
+			}
+		}()
+	}
+	b.Record(t, report.Measurement{ID: "C4", Scenario: "a host's file system is read-only, or full", Metric: "errors that name host, phase and path", Unit: "of 2", Value: float64(clear), Limit: 2, AtLeast: true})
+	b.Up(t, change)
+	b.Up(t)
+	lossless(t, b, report.Measurement{ID: "C4", Scenario: "a host's file system is read-only, or full"}, lan, internet)
+}
+
+// mirrorDown lets apt fail for every reason that passes, and one that does not.
+func mirrorDown(t *testing.T, b *Bed, f *facts) {
+	host := f.Edge.Services[0].Backends[0].Host
+	b.On(t, host, "rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
+	b.Lab(t, "cut", "mirror", "eth0")
+	r := b.Start(t, "up", withExtra)
+	Until(t, 3*time.Minute, "the run to try again", func() error {
+		if !strings.Contains(r.Output(), "trying again") {
+			return fmt.Errorf("%s", tail(r.Output()))
+		}
+		return nil
+	})
+	b.Lab(t, "heal")
+	if r.Wait(t, patience); r.Code != 0 {
+		t.Errorf("up failed though the mirror came back:\n%s", tail(r.Output()))
+	}
+	has(t, r.Output(), host)
+	b.Up(t)
+
+	release := b.aptLocked(t, host)
+	defer release()
+	r = b.Start(t, "up", withExtra)
+	Until(t, 3*time.Minute, "the run to say what it waits for", func() error {
+		if !strings.Contains(r.Output(), "lock") {
+			return fmt.Errorf("%s", tail(r.Output()))
+		}
+		return nil
+	})
+	release()
+	if r.Wait(t, patience); r.Code != 0 {
+		t.Errorf("up failed though apt's lock was freed:\n%s", tail(r.Output()))
+	}
+	r = b.Do(t, "up", withExtra, Append("no-such-package", baseKey, "packages", "install"))
+	if r.Code == 0 {
+		t.Error("up succeeded with a package that does not exist")
+	}
+	has(t, r.Output(), host, "no-such-package")
+	b.Record(t, report.Measurement{ID: "C5", Scenario: "package mirror down, apt locked, package unknown", Metric: "errors without host and reason", Unit: "errors", Note: fmt.Sprintf("an unknown package was refused after %.0f s", r.Took.Seconds())})
+	b.Up(t)
+}
+
+// slowNetwork runs over a bad line.
+func slowNetwork(t *testing.T, b *Bed, f *facts) {
+	clean := b.Up(t, variation(60))
+	b.Lab(t, "slow", controller, "loss=20%", "delay=100ms")
+	bad := b.Up(t, variation(61))
+	b.Lab(t, "heal")
+	b.Record(t, report.Measurement{ID: "C6", Scenario: "20 % loss and 200 ms delay between controller and hosts", Metric: "time against a clean run", Unit: "times", Value: bad.Took.Seconds() / clean.Took.Seconds(), Limit: 3, Note: fmt.Sprintf("%.1f s against %.1f s", bad.Took.Seconds(), clean.Took.Seconds())})
+	b.Up(t)
+}
+
+// twoControllers runs "up" twice at once: on one stack, and on a copy of it as
+// another controller would have.
+func twoControllers(t *testing.T, b *Bed, f *facts) {
+	host := f.Edge.Services[0].Backends[0].Host
+	watch := make(chan string, 1)
+	stop := b.watchScripts(t, host, watch)
+
+	first, second := b.Start(t, "up", variation(80)), b.Start(t, "up", variation(81))
+	first.Wait(t, patience)
+	second.Wait(t, patience)
+	if first.Code != 0 && second.Code != 0 {
+		t.Errorf("of two runs at once, neither succeeded:\n%s\n%s", tail(first.Output()), tail(second.Output()))
+	}
+	for _, r := range []*Run{first, second} {
+		if r.Code != 0 {
+			has(t, r.Output(), "lock")
+		}
+	}
+
+	other := filepath.Join(t.TempDir(), "state")
+	if out, err := exec.Command("cp", "-a", b.state(), other).CombinedOutput(); err != nil {
+		t.Fatalf("copy the state: %v\n%s", err, out)
+	}
+	first = b.Start(t, "up", variation(82))
+	second = b.startOn(t, "file://"+other, "up", variation(83))
+	first.Wait(t, patience)
+	second.Wait(t, patience)
+	for _, r := range []*Run{first, second} {
+		if r.Code != 0 {
+			t.Errorf("with a state of its own:\n%s", tail(r.Output()))
+		}
+	}
+	stop()
+	most := <-watch
+	if strings.TrimSpace(most) != "1" {
+		t.Errorf("at most %s scripts ran at once on %s, not 1", strings.TrimSpace(most), host)
+	}
+	b.Record(t, report.Measurement{ID: "C8", Scenario: "two controllers at once", Metric: "interleaved scripts on a host", Unit: "scripts", Value: max(0, atof(most)-1)})
+	b.Up(t, Set("detect", "halinux:drift"))
+	b.Up(t)
+}
+
+// watchScripts counts the scripts that run on a host at the same time, and
+// tells the most that it saw when it is stopped.
+func (b *Bed) watchScripts(t testing.TB, host string, most chan<- string) (stop func()) {
+	t.Helper()
+	b.On(t, host, "rm -f /run/halinux-test-stop")
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		out, err := b.ssh.run(ctx, b.hosts[host], `most=0
+while [ ! -e /run/halinux-test-stop ]; do
+	n=0
+	for p in /proc/[0-9]*; do
+		case $(tr '\0' ' ' <$p/cmdline 2>/dev/null) in "sh /var/lib/halinux/lib.sh script "*) n=$((n + 1)) ;; esac
+	done
+	[ $n -le $most ] || most=$n
+done
+echo $most`, nil)
+		if err != nil {
+			out = err.Error()
+		}
+		most <- out
+	}()
+	return func() { b.On(t, host, ": >/run/halinux-test-stop") }
+}
+
+func atof(s string) float64 {
+	var v float64
+	_, _ = fmt.Sscan(s, &v)
+	return v
+}
+
+// lockedOut makes changes that would cut the controller off.
+func lockedOut(t *testing.T, b *Bed, f *facts) {
+	host := f.Edge.Services[0].Backends[0].Host
+	for _, c := range []struct {
+		what, host string
+		change     Change
+	}{
+		{"a firewall that blocks ssh", host, Set([]any{"203.0.113.0/24"}, baseKey, "firewall", "ssh")},
+		{"a bond with a wrong gateway", bonded(t, b), wrongGateway(bonded(t, b))},
+	} {
+		before := b.On(t, c.host, "nft list ruleset; ip -4 -br address; ip route")
+		r := b.Start(t, "up", c.change)
+		unreachable, longest := time.Time{}, time.Duration(0)
+		_, _ = poll(patience, func() error {
+			conn, err := net.DialTimeout("tcp", net.JoinHostPort(b.hosts[c.host], "22"), 2*time.Second)
+			switch {
+			case err == nil:
+				conn.Close()
+				unreachable = time.Time{}
+			case unreachable.IsZero():
+				unreachable = time.Now()
+			}
+			if !unreachable.IsZero() {
+				longest = max(longest, time.Since(unreachable))
+			}
+			select {
+			case <-r.done:
+				if err == nil {
+					return nil
+				}
+			default:
+			}
+			return errors.New("going on")
+		})
+		r.Wait(t, patience)
+		if r.Code == 0 {
+			t.Errorf("%s: up succeeded", c.what)
+		}
+		has(t, r.Output(), c.host)
+		if after := b.On(t, c.host, "nft list ruleset; ip -4 -br address; ip route"); after != before {
+			t.Errorf("%s: the host is not as it was; before:\n%s\nafter:\n%s", c.what, before, after)
+		}
+		b.Record(t, report.Measurement{ID: "C9", Scenario: "a change that would lock the controller out", Metric: "host unreachable: " + c.what, Unit: "s", Value: longest.Seconds(), Limit: 60, Note: fmt.Sprintf("the run said so after %.0f s", r.Took.Seconds())})
+		b.Up(t)
+	}
+}
+
+// bonded is the host with two links on one network.
+func bonded(t testing.TB, b *Bed) string {
+	t.Helper()
+	if _, ok := b.hosts["backend3"]; !ok {
+		t.Fatal("the lab has no host with two links on one network")
+	}
+	return "backend3"
+}
+
+// wrongGateway points a host's default route at an address that nobody has.
+func wrongGateway(host string) Change {
+	return func(s Settings) {
+		networks := s[planKey].(map[string]any)["networks"].([]any)
+		for _, n := range networks {
+			if m := n.(map[string]any); m["name"] == "lan" {
+				m["gateway"] = "10.10.0.254"
+			}
+		}
+	}
+}
+
+// bondLinkCut pulls one of the two cables of a bonded host, then the other.
+func bondLinkCut(t *testing.T, b *Bed, f *facts) {
+	host := bonded(t, b)
+	s := f.lan()
+	s.URL = "http://" + b.hosts[host] + "/"
+	s.Rate = b.rate / 4 // one emulated processor, a kernel in user mode
+	for _, mode := range []string{"new", "keepalive"} {
+		s.Mode = mode
+		l := b.Send(t, controller, with(s, patient))
+		for _, link := range []string{"eth0", "eth1"} {
+			b.Lab(t, "cut", host, link)
+			l.Steady(t, 3*time.Second, time.Minute)
+			b.Lab(t, "heal", host, link)
+			Until(t, time.Minute, link+" to be part of the bond again", func() error {
+				out, err := b.try(host, "cat /sys/class/net/"+link+"/operstate /sys/class/net/"+link+"/bonding_slave/mii_status")
+				if err == nil && strings.Fields(out)[1] != "up" {
+					err = errors.New(out)
+				}
+				return err
+			})
+		}
+		lossless(t, b, report.Measurement{ID: "bond", Scenario: "pull each cable of a bond in turn, " + mode + " connections"}, l)
+	}
+}
+
+// cleanReboot reboots every host of the platform, one after the other.
+func cleanReboot(t *testing.T, b *Bed, f *facts) {
+	for _, h := range f.Plan.Hosts {
+		boot := b.On(t, h.Name, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1")
+		l := b.Send(t, controller, with(f.lan(), patient))
+		_, _ = b.try(h.Name, "systemctl reboot")
+		started := time.Now()
+		Until(t, 5*time.Minute, h.Name+" to come back", func() error {
+			now, err := b.try(h.Name, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1")
+			if err == nil && now == boot {
+				err = errors.New("it has not gone yet")
+			}
+			return err
+		})
+		Until(t, 5*time.Minute, "the platform to be well", func() error { return b.Well(f) })
+		s := l.Stop(t)
+		b.Record(t, report.Measurement{ID: "reboot", Scenario: "reboot every host in turn", Metric: "time without service at the VIP while " + h.Name + " reboots", Unit: "s", Value: outage(s), Limit: 3.7, Note: fmt.Sprintf("well again after %.0f s; %s", time.Since(started).Seconds(), loads(s))})
+	}
+	b.NoDrift(t)
+	b.Unchanged(t)
+}
+
+// replaced gives a host's address to a fresh one.
+func replaced(t *testing.T, b *Bed, f *facts) {
+	host := f.Edge.Services[0].Backends[0].Host
+	known := filepath.Join(b.root, ".lab", "known_hosts")
+	old, err := os.ReadFile(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Lab(t, "replace", host)
+	fresh, err := os.ReadFile(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(stale, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if string(old) == string(fresh) {
+		t.Fatal("the fresh host has the key of the old one")
+	}
+	r := b.Do(t, "up", variation(100), Set(stale, "halinux:ssh", "knownHosts"))
+	if r.Code == 0 {
+		t.Error("up went on with a host whose key is another")
+	}
+	has(t, r.Output(), host, "key")
+	if out := b.On(t, host, "ls -d /var/lib/halinux 2>/dev/null || :"); out != "" {
+		t.Error("the fresh host was touched before its key was accepted")
+	}
+	b.Up(t)
+	Until(t, 3*time.Minute, "the platform to be well", func() error { return b.Well(f) })
+	b.NoDrift(t)
+	b.Unchanged(t)
+	b.Record(t, report.Measurement{ID: "C10", Scenario: "a host is replaced by a fresh one under its address", Metric: "touched before its key was accepted", Unit: "hosts", Note: "refused, then rebuilt once the key was accepted"})
+}

@@ -1,0 +1,35 @@
+package e2e
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// The scenarios change settings by path; a wrong path must not pass unseen.
+func TestChanges(t *testing.T) {
+	var s Settings
+	require.NoError(t, yaml.Unmarshal([]byte("halinux:edge: {services: [{name: echo, port: 80}]}\n"), &s))
+	Set(81, "halinux:edge", "services", "0", "port")(s)
+	Set("fast", "halinux:edge", "vrrp", "profile")(s)
+	Append("a", "halinux:base", "packages", "install")(s)
+	Append("b", "halinux:base", "packages", "install")(s)
+	got, err := json.Marshal(s)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"halinux:edge":{"services":[{"name":"echo","port":81}],"vrrp":{"profile":"fast"}},"halinux:base":{"packages":{"install":["a","b"]}}}`, string(got))
+	require.Panics(t, func() { Set(1, "halinux:edge", "services", "7", "port")(s) })
+}
+
+func TestChangesIn(t *testing.T) {
+	require.Empty(t, changesIn("Updating (lab):\n\nResources:\n    31 unchanged\n\nDuration: 2s\n"))
+	require.Equal(t, "+ 1 to create, ~ 2 to update", changesIn("Resources:\n    + 1 to create\n    ~ 2 to update\n    3 changes. 28 unchanged\n"))
+	require.Equal(t, "+-1 replaced", changesIn("Resources:\n    +-1 replaced\n    4 unchanged\n"))
+	require.NotEmpty(t, changesIn("nothing that the engine says at its end"))
+}
+
+func TestPlain(t *testing.T) {
+	require.Equal(t, "end\n", plain("end\n"))
+	require.Equal(t, "secret x\n", plain(map[string]any{"plaintext": `"secret x\n"`}))
+}
