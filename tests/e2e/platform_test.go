@@ -11,7 +11,7 @@ import (
 // The scenarios change settings by path; a wrong path must not pass unseen.
 func TestChanges(t *testing.T) {
 	var s Settings
-	require.NoError(t, yaml.Unmarshal([]byte("halinux:edge: {services: [{name: echo, port: 80}]}\n"), &s))
+	require.NoError(t, yaml.Unmarshal([]byte("halinux:edge: {services: [{name: echo, port: 80}]}\n"), (*map[string]any)(&s)))
 	Set(81, "halinux:edge", "services", "0", "port")(s)
 	Set("fast", "halinux:edge", "vrrp", "profile")(s)
 	Append("a", "halinux:base", "packages", "install")(s)
