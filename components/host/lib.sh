@@ -240,12 +240,121 @@ wait_for() {
 	say "$what_"
 }
 
+# ---- changes that may cut off the controller --------------------------------
+
+# confirm SECONDS PATH... <UNDO: makes a change, and keeps it only where it
+# proves harmless. The calling script defines two functions: apply makes the
+# change, writing no files but the PATHs, and prove fails where it is no good.
+# In between, the connection that this run came by has to work both ways as a
+# new one would. Where anything fails the PATHs become what they were and the
+# shell text UNDO runs: at once; SECONDS later, should this run be dead by then;
+# or at the next boot (the files alone).
+confirm() {
+	limit_=$1 undo=$state/undo
+	shift
+	rm -rf "$undo.new" "$undo.done"
+	mkdir -p "$undo.new/files"
+	{ printf "phase='%s' host='%s' here='%s'\n" "$phase" "$host" "$here"; cat; } >"$undo.new/script"
+	for item; do
+		printf '%s\n' "$item" >>"$undo.new/paths"
+		if [ -e "$item" ] || [ -L "$item" ]; then cp -a --parents "$item" "$undo.new/files"; fi
+	done
+	printf '%s\n' '# halinux: a change that was not confirmed is undone' '[Unit]' DefaultDependencies=no \
+		RequiresMountsFor=/var/lib/halinux After=local-fs.target Before=network-pre.target Wants=network-pre.target \
+		'[Service]' Type=oneshot "ExecStart=/bin/sh $lib undo boot" '[Install]' WantedBy=sysinit.target >/etc/systemd/system/halinux-undo.service
+	sync
+	mv -T "$undo.new" "$undo"
+	systemctl enable -q halinux-undo.service
+	systemctl stop halinux-undo-timer.timer 2>/dev/null || :
+	systemctl reset-failed halinux-undo-timer.service 2>/dev/null || :
+	systemd-run -q --collect --unit=halinux-undo-timer --on-active="$limit_" --timer-property=AccuracySec=100ms /bin/sh "$lib" undo ||
+		{ sh "$lib" undo; fail "cannot arm the timer that would undo the change" "systemd's words are above"; }
+	set +e
+	(set -e; apply; reached; prove)
+	rc_=$?
+	set -e
+	if [ $rc_ = 0 ] && mv -T "$undo" "$undo.done" 2>/dev/null; then
+		undo_disarm
+		rm -rf "$undo.done"
+		return 0
+	fi
+	sh "$lib" undo again
+	fail "the change was undone: the host is as it was" "the reason is above"
+}
+
+# reached: fails unless the controller's connection works in both directions
+# under the rules for a new one. Packets of the connection are exempted from
+# connection tracking, so that no rule for established ones lets them pass; then
+# what is said must be acknowledged.
+reached() {
+	[ -n "$connection" ] || return 0
+	# shellcheck disable=SC2086 # client, port, server, port
+	set -- $connection
+	case $1 in *:*) ip_=ip6 ;; *) ip_=ip ;; esac
+	! command -v nft >/dev/null || nft -f - <<-END
+		table inet halinux_probe {
+			chain in {
+				type filter hook prerouting priority raw
+				$ip_ saddr $1 tcp sport $2 $ip_ daddr $3 tcp dport $4 notrack
+			}
+			chain out {
+				type filter hook output priority raw
+				$ip_ saddr $3 tcp sport $4 $ip_ daddr $1 tcp dport $2 notrack
+			}
+		}
+	END
+	said_=0
+	until_=$(($(date +%s) + ${reach_wait:-12}))
+	for word in asking asked; do
+		before_=$(acked "$@")
+		say "$phase: $word the controller"
+		while [ "$(acked "$@")" -le "$before_" ] && [ "$(date +%s)" -lt $until_ ]; do sleep 0.1; done
+		[ "$(acked "$@")" -le "$before_" ] || said_=$((said_ + 1))
+	done
+	! command -v nft >/dev/null || nft delete table inet halinux_probe
+	[ $said_ = 2 ] || fail "with this change the controller ($1, to $3 port $4) could not reach this host" "let it in, or correct the change"
+}
+acked() {
+	case $1 in *:*) set -- "[$1]" "$2" "[$3]" "$4" ;; esac
+	ss -tinH "src $3 and dst $1 and sport = :$4 and dport = :$2" | awk 'match($0, /bytes_acked:[0-9]+/) {n = substr($0, RSTART + 12, RLENGTH - 12)} END {print n + 0}'
+}
+
+# undo [boot|again]: what confirm left to be undone, if there is anything.
+verb_undo() {
+	exec 3>/dev/null
+	undo=$state/undo
+	if [ -d "$undo" ]; then
+		rm -rf "$undo.done"
+		mv -T "$undo" "$undo.done" 2>/dev/null || exit 0
+	elif [ "${1:-}" != again ] || [ ! -d "$undo.done" ]; then
+		exit 0
+	fi
+	mkdir -p "$logs"
+	{
+		printf '== %s undo\n' "$(date -u +%FT%TZ)"
+		! command -v nft >/dev/null || nft delete table inet halinux_probe 2>/dev/null || :
+		while IFS= read -r path; do
+			rm -rf "$path"
+			[ ! -e "$undo.done/files$path" ] && [ ! -L "$undo.done/files$path" ] || (cd "$undo.done/files" && cp -a --parents ".$path" /) || :
+		done <"$undo.done/paths"
+		# shellcheck source=/dev/null
+		[ "${1:-}" = boot ] || (set +e; . "$undo.done/script")
+	} >>"$logs/undo.log" 2>&1
+	undo_disarm
+}
+undo_disarm() {
+	systemctl disable -q halinux-undo.service 2>/dev/null || :
+	rm -f /etc/systemd/system/halinux-undo.service
+	systemctl stop halinux-undo-timer.timer 2>/dev/null || :
+}
+
 # ---- the verbs ------------------------------------------------------------
 
 # enter: the lock, so that runs of two controllers never interleave.
 enter() {
 	exec 8>/run/halinux.lock
 	flock -w "${lock_wait:-300}" 8 || fail "another run has been at work here for ${lock_wait:-300} s" "wait for it or end it: $(fuser -v /run/halinux.lock 2>&1 | tail -n 1)"
+	[ ! -d "$state/undo" ] || sh "$lib" undo
 }
 
 verb_converge() {
@@ -273,7 +382,7 @@ verb_converge() {
 	[ ! -e "$log" ] || [ "$(stat -c %s "$log")" -lt 1000000 ] || mv -f "$log" "$log.1"
 	printf "phase='%s' host='%s' here='%s' work='%s' stage='%s' connection='%s'\n" \
 		"$phase" "$host" "$here" "$work" "$stage" "$connection" >>"$work/vars"
-	from=$(wc -c <"$log" 2>/dev/null || echo 0)
+	from=$(cat "$log" 2>/dev/null | wc -c)
 	rc=0
 	if [ "$once" = yes ] && [ -e "$here/once" ]; then
 		say "done once before" >>"$log"
