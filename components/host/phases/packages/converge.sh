@@ -1,0 +1,31 @@
+# Package sources, pins, base packages and unattended security updates.
+# shellcheck shell=sh disable=SC2154
+
+apt-get indextargets -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$stage/etc/apt/sources.list.d" >/dev/null ||
+	fail "apt does not accept the package sources" "its words are above"
+[ ! -e "$stage/etc/apt/preferences.d/halinux" ] || apt-cache policy -o Dir::Etc::preferences="$stage/etc/apt/preferences.d/halinux" >/dev/null ||
+	fail "apt does not accept the pins" "its words are above"
+[ ! -e "$stage/etc/apt/apt.conf.d/52halinux-updates" ] || apt-config -c "$stage/etc/apt/apt.conf.d/52halinux-updates" dump >/dev/null ||
+	fail "apt does not accept the settings for updates" "its words are above"
+
+# The given sources replace all others, which wait for remove.sh in $here/aside.
+if [ "$own_sources" = yes ]; then
+	for item in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+		case $item in */halinux-*) continue ;; esac
+		[ -e "$item" ] || continue
+		mkdir -p "$here/aside$(dirname "$item")"
+		say "$item: put aside"
+		mv -f "$item" "$here/aside$item"
+	done
+fi
+place
+if changed ''; then
+	systemctl daemon-reload
+	apt_get update
+fi
+# shellcheck disable=SC2086 # a list of words
+packages $install
+if [ "$updates" = yes ]; then
+	service apt-daily.timer
+	service apt-daily-upgrade.timer
+fi
