@@ -52,9 +52,15 @@ func (c container) prepare() error {
 			return err
 		}
 	}
-	lower := []string{filepath.Join(c.lab.baseDir(), "root")}
-	if len(c.host.Packages) > 0 {
-		lower = append([]string{filepath.Join(c.lab.layerDir(c.host.Packages), "upper")}, lower...)
+	lower, err := c.lab.hostImage(c.host, func() []string {
+		dirs := []string{filepath.Join(c.lab.baseDir(), "root")}
+		if len(c.host.Packages) > 0 {
+			dirs = append([]string{filepath.Join(c.lab.layerDir(c.host.Packages), "upper")}, dirs...)
+		}
+		return dirs
+	})
+	if err != nil {
+		return err
 	}
 	if err := mountOverlay(c.rootDir(), upper, work, lower...); err != nil {
 		return err

@@ -27,7 +27,11 @@ type driver interface {
 	clear() error
 }
 
+// driver chooses how a host runs, by what it needs.
 func (l *Lab) driver(h *Host) driver {
+	if h.needsKernel() {
+		return uml{lab: l, host: h}
+	}
 	return container{lab: l, host: h}
 }
 
@@ -128,6 +132,14 @@ func (l *Lab) boot(ctx context.Context, d driver, h *Host) (reboot bool, err err
 	}
 	if err := d.plug(); err != nil {
 		return false, err
+	}
+	// Cables that were pulled before stay so.
+	if list, err := l.faults(); err != nil {
+		return false, err
+	} else if len(list) > 0 {
+		if err := l.changeFaults(ctx, func(list []fault) ([]fault, error) { return list, nil }); err != nil {
+			return false, err
+		}
 	}
 	return d.run(ctx, os.Stdout)
 }

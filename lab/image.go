@@ -92,6 +92,26 @@ func (l *Lab) Build(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, name := range l.topology.hostNames() {
+		h := l.topology.Hosts[name]
+		if !h.needsKernel() {
+			continue
+		}
+		if err := l.buildImage("user-mode Linux", l.umlDir(), func(dir string) error {
+			s, err := from()
+			if err != nil {
+				return err
+			}
+			return l.buildUML(ctx, s, dir)
+		}); err != nil {
+			return err
+		}
+		if err := l.buildImage("disk of "+name, l.diskDir(h.Packages), func(dir string) error {
+			return l.buildDisk(ctx, h.Packages, dir)
+		}); err != nil {
+			return err
+		}
+	}
 	return l.buildMirror(ctx, from)
 }
 
@@ -178,7 +198,7 @@ func (l *Lab) buildLayer(ctx context.Context, s sources, packages []string, dir 
 		if err := run(inChroot(ctx, root, install...)); err != nil {
 			return err
 		}
-		return removeGlob(filepath.Join(root, "var/lib/apt/lists/*"))
+		return errors.Join(removeGlob(filepath.Join(root, "var/lib/apt/lists/*")), removeGlob(filepath.Join(root, "var/cache/apt/*.bin")))
 	})
 }
 

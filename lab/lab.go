@@ -139,8 +139,12 @@ func (l *Lab) Down(ctx context.Context) error {
 
 // Status writes a table of the hosts.
 func (l *Lab) Status(w io.Writer) error {
+	list, err := l.faults()
+	if err != nil {
+		return err
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tDRIVER\tSTATE\tADDRESSES\tUPTIME")
+	fmt.Fprintln(table, "HOST\tDRIVER\tSTATE\tADDRESSES\tUPTIME\tFAULTS")
 	for _, name := range l.topology.hostNames() {
 		h := l.topology.Hosts[name]
 		state, uptime, p := "off", "-", l.readPower(name)
@@ -155,7 +159,13 @@ func (l *Lab) Status(w io.Writer) error {
 				addrs = append(addrs, link.Name)
 			}
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", name, l.driver(h).name(), state, strings.Join(addrs, " "), uptime)
+		var faults []string
+		for _, f := range list {
+			if f.concerns(name, "") {
+				faults = append(faults, f.String())
+			}
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, l.driver(h).name(), state, strings.Join(addrs, " "), uptime, strings.Join(faults, ", "))
 	}
 	return table.Flush()
 }

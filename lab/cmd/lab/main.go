@@ -25,6 +25,13 @@ const usage = `usage: lab [-f topology.yaml] VERB ...
   exec -- COMMAND       run a command on the controller
   crash HOST            power cut
   restart HOST          power off and on again
+  cut HOST LINK         pull a cable
+  cut HOST HOST [MATCH] stop frames between two; MATCH narrows it:
+                        arp, icmp, vrrp, "proto N", "tcp PORT", "udp PORT"
+  slow HOST [LINK] loss=20% delay=100ms rate=10mbit
+                        make a link bad, in each direction
+  heal [HOST [LINK|HOST]]
+                        undo cut and slow
 
 LAB_NAME tells several labs on one machine apart (default: lab).
 `
@@ -100,6 +107,35 @@ func run(args []string) (int, error) {
 		if err = want(1, "HOST"); err == nil {
 			err = l.Restart(ctx, args[0])
 		}
+	case "cut":
+		switch {
+		case len(args) < 2:
+			err = errors.New("usage: lab cut HOST LINK, or lab cut HOST HOST [MATCH]")
+		case l.HasNode(args[1]):
+			err = l.CutPair(ctx, args[0], args[1], strings.Join(args[2:], " "))
+		case len(args) > 2:
+			err = fmt.Errorf("there is no host %q", args[1])
+		default:
+			err = l.CutLink(ctx, args[0], args[1])
+		}
+	case "slow":
+		if len(args) < 2 {
+			return 2, errors.New("usage: lab slow HOST [LINK] loss=20% delay=100ms rate=10mbit")
+		}
+		link, words := "", args[1:]
+		if !strings.Contains(words[0], "=") {
+			link, words = words[0], words[1:]
+		}
+		var imp lab.Impairment
+		if imp, err = lab.ParseImpairment(words); err == nil {
+			err = l.Slow(ctx, args[0], link, imp)
+		}
+	case "heal":
+		if len(args) > 2 {
+			return 2, errors.New("usage: lab heal [HOST [LINK|HOST]]")
+		}
+		args = append(args, "", "")
+		err = l.Heal(ctx, args[0], args[1])
 	case "ssh":
 		if len(args) == 0 {
 			return 2, errors.New("usage: lab ssh HOST [COMMAND]")
@@ -117,6 +153,10 @@ func run(args []string) (int, error) {
 		if err = want(1, "HOST"); err == nil {
 			err = l.Supervise(ctx, args[0])
 		}
+	case "_slow":
+		if err = want(2, "HOST LINK"); err == nil {
+			err = l.Carry(ctx, args[0], args[1])
+		}
 	case "_mirror":
 		err = l.ServeMirror(ctx)
 	default:
@@ -125,7 +165,7 @@ func run(args []string) (int, error) {
 	return code(0, err)
 }
 
-var verbs = []string{"setup", "image", "up", "down", "status", "ssh", "exec", "crash", "restart"}
+var verbs = []string{"setup", "image", "up", "down", "status", "ssh", "exec", "crash", "restart", "cut", "slow", "heal"}
 
 func code(c int, err error) (int, error) {
 	if err != nil && c == 0 {

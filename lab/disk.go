@@ -1,0 +1,166 @@
+package lab
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// guestFiles are what a virtual machine of the lab has beside Debian.
+//
+//go:embed all:guest
+var guestFiles embed.FS
+
+// umlDir is the root folder that user-mode Linux and its libraries live in,
+// taken from sid: older ones do not start on every CPU.
+func (l *Lab) umlDir() string { return l.imageDir("uml", "sid", "user-mode-linux") }
+
+// diskDir holds a virtual machine's root disk, shared and read-only.
+func (l *Lab) diskDir(packages []string) string {
+	inputs := []string{l.baseDir(), l.umlDir()}
+	if len(packages) > 0 {
+		inputs = append(inputs, l.layerDir(packages))
+	}
+	fs.WalkDir(guestFiles, ".", func(path string, e fs.DirEntry, err error) error {
+		if data, err := guestFiles.ReadFile(path); err == nil {
+			inputs = append(inputs, path, string(data))
+		}
+		return nil
+	})
+	return l.imageDir("disk", inputs...)
+}
+
+func (l *Lab) buildUML(ctx context.Context, s sources, dir string) error {
+	root, config := filepath.Join(dir, "root"), filepath.Join(dir, "apt.conf")
+	// A stored index of sid may be past its date.
+	if err := writeFile(config, []byte(s.config+"Acquire::Check-Valid-Until \"false\";\n"), 0o644); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=extract", "--aptopt="+config,
+		"--include=user-mode-linux,libc6,base-files", "sid", root, "-")
+	cmd.Stdin = strings.NewReader(s.sid())
+	if err := run(cmd); err != nil {
+		return err
+	}
+	for _, name := range []string{"bin", "lib", "lib64"} {
+		if _, err := os.Lstat(filepath.Join(root, name)); errors.Is(err, os.ErrNotExist) {
+			if err := os.Symlink("usr/"+name, filepath.Join(root, name)); err != nil {
+				return err
+			}
+		}
+	}
+	// Mount points of a host's own files.
+	for _, name := range []string{"lab/run", "lab/disk", "dev", "tmp", "proc"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+			return err
+		}
+	}
+	return os.Remove(config)
+}
+
+// diskSize of a virtual machine's root disk. It is sparse.
+const diskSize = "8G"
+
+func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) (err error) {
+	merged, upper, work := filepath.Join(dir, "root"), filepath.Join(dir, "upper"), filepath.Join(dir, "work")
+	for _, d := range []string{merged, upper, work} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	lower := []string{filepath.Join(l.baseDir(), "root")}
+	if len(packages) > 0 {
+		lower = append([]string{filepath.Join(l.layerDir(packages), "upper")}, lower...)
+	}
+	if err := mountOverlay(merged, upper, work, lower...); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, unmountBelow(merged), os.RemoveAll(upper), os.RemoveAll(work), os.Remove(merged))
+	}()
+	guest, err := guestSeed()
+	if err != nil {
+		return err
+	}
+	if err := plant(merged, guest); err != nil {
+		return err
+	}
+	if err := run(inChroot(ctx, merged, "systemctl", "enable", "lab-links.service")); err != nil {
+		return err
+	}
+	modules := filepath.Join(merged, "usr/lib/modules")
+	if err := os.MkdirAll(modules, 0o755); err != nil {
+		return err
+	}
+	versions, err := filepath.Glob(filepath.Join(l.umlDir(), "root/usr/lib/uml/modules/*"))
+	if err != nil || len(versions) != 1 {
+		return fmt.Errorf("modules of user-mode Linux: found %v: %w", versions, err)
+	}
+	if err := run(exec.CommandContext(ctx, "cp", "-a", versions[0], modules)); err != nil {
+		return err
+	}
+	if err := run(inChroot(ctx, merged, "depmod", filepath.Base(versions[0]))); err != nil {
+		return err
+	}
+	image := filepath.Join(dir, "root.img")
+	if err := run(exec.CommandContext(ctx, "truncate", "-s", diskSize, image)); err != nil {
+		return err
+	}
+	return run(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-O", "^metadata_csum", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-d", merged, image))
+}
+
+// guestSeed are guestFiles as files of a root folder.
+func guestSeed() ([]seedFile, error) {
+	var files []seedFile
+	err := fs.WalkDir(guestFiles, "guest", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := guestFiles.ReadFile(path)
+		f := seedFile{path: strings.TrimPrefix(path, "guest/"), mode: 0o644, data: data}
+		if bytes.HasPrefix(data, []byte("#!")) {
+			f.mode = 0o755 // embedding forgets it
+		}
+		files = append(files, f)
+		return err
+	})
+	return files, err
+}
+
+// writeSeedDisk writes a seed as a disk that the guest unpacks at its first boot.
+func writeSeedDisk(path string, files []seedFile) error {
+	var buffer bytes.Buffer
+	w := tar.NewWriter(&buffer)
+	for _, f := range files {
+		header := &tar.Header{Name: f.path, Mode: int64(f.mode), Size: int64(len(f.data)), ModTime: time.Now(), Typeflag: tar.TypeReg}
+		if strings.HasPrefix(f.path, "root/.ssh/") {
+			if err := w.WriteHeader(&tar.Header{Name: "root/.ssh/", Mode: 0o700, Typeflag: tar.TypeDir, ModTime: time.Now()}); err != nil {
+				return err
+			}
+		}
+		if f.link != "" {
+			header.Typeflag, header.Linkname, header.Size = tar.TypeSymlink, f.link, 0
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return err
+		}
+		if f.link == "" {
+			if _, err := w.Write(f.data); err != nil {
+				return err
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return writeFile(path, buffer.Bytes(), 0o600)
+}
