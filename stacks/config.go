@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,20 +69,31 @@ type HostConfig struct {
 // keys are the top-level keys of the configuration.
 var keys = []string{"ssh", "hosts", "drift", "secrets"}
 
-// Load reads the stack's configuration strictly: a key that nobody knows is a
-// problem, not a default.
+// Load reads the configuration of the stack that runs.
 func Load(ctx *pulumi.Context) (*Config, error) {
-	raw := map[string]any{}
-	var l problem.List
+	texts := map[string]string{}
 	for _, key := range keys {
-		text, ok := ctx.GetConfig("halinux:" + key)
-		if !ok {
-			continue
+		if text, ok := ctx.GetConfig("halinux:" + key); ok {
+			texts[key] = text
 		}
-		raw[key] = parse(text)
 	}
 	for _, key := range unknownKeys() {
-		l.Add(key, "is not a key of the configuration", "check the spelling; known are "+strings.Join(keys, ", "))
+		texts[key] = ""
+	}
+	return Parse(texts)
+}
+
+// Parse reads a configuration strictly: a key that nobody knows is a problem,
+// not a default. It takes the value of each key as the engine hands it over.
+func Parse(texts map[string]string) (*Config, error) {
+	raw := map[string]any{}
+	var l problem.List
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		if !slices.Contains(keys, key) {
+			l.Add(key, "is not a key of the configuration", "check the spelling; known are "+strings.Join(keys, ", "))
+			continue
+		}
+		raw[key] = parse(texts[key])
 	}
 	c := &Config{Drift: "off"}
 	l.Include("", decode(raw, c))

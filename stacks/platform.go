@@ -12,6 +12,12 @@ import (
 // probeTimeout is how long a look at one host may take before it is unknown.
 const probeTimeout = 30 * time.Second
 
+// Probe looks at all hosts of a configuration at once.
+func Probe(ctx context.Context, c *Config) []host.Host {
+	hosts, _ := c.hosts()
+	return host.Probe(ctx, hosts, probeTimeout)
+}
+
 // Platform is the Pulumi program: it reads the configuration, reports all that
 // is wrong with it at once, and builds the platform layer by layer.
 func Platform(ctx *pulumi.Context) error {
@@ -21,7 +27,7 @@ func Platform(ctx *pulumi.Context) error {
 	}
 	hosts, _ := c.hosts()
 	if c.Drift == "detect" {
-		hosts = host.Probe(context.Background(), hosts, probeTimeout)
+		hosts = Probe(context.Background(), c)
 		for _, h := range hosts {
 			if h.Drift.Err != nil {
 				_ = ctx.Log.Warn("drift unknown: "+h.Drift.Err.Error(), nil)

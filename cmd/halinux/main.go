@@ -69,6 +69,9 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 func run(ctx context.Context, verb, stack, work string, diff bool) error {
+	if verb == "drift" {
+		return drift(ctx, stack)
+	}
 	attached, err := providers.Attach(ctx)
 	if err != nil {
 		return err
@@ -115,15 +118,11 @@ func open(ctx context.Context, stack, work string, env map[string]string) (auto.
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return auto.Stack{}, err
 	}
-	project, err := workspace.LoadProject("Pulumi.yaml")
+	project, settings, err := settings(stack)
 	if err != nil {
-		return auto.Stack{}, fmt.Errorf("run this in the folder that holds Pulumi.yaml: %w", err)
+		return auto.Stack{}, err
 	}
-	file := "Pulumi." + stack + ".yaml"
-	settings, err := workspace.LoadProjectStack(nil, project, file)
-	if err != nil {
-		return auto.Stack{}, fmt.Errorf("%s: %w", file, err)
-	}
+	file := settingsFile(stack)
 	if settings.EncryptionSalt == "" {
 		if made, err := workspace.LoadProjectStack(nil, project, filepath.Join(work, file)); err == nil {
 			settings.EncryptionSalt = made.EncryptionSalt
@@ -135,6 +134,20 @@ func open(ctx context.Context, stack, work string, env map[string]string) (auto.
 	return auto.UpsertStackInlineSource(ctx, stack, string(project.Name), stacks.Platform,
 		auto.WorkDir(work), auto.Project(*project), auto.EnvVars(env),
 		auto.Stacks(map[string]workspace.ProjectStack{stack: *settings}))
+}
+
+func settingsFile(stack string) string { return "Pulumi." + stack + ".yaml" }
+
+func settings(stack string) (*workspace.Project, *workspace.ProjectStack, error) {
+	project, err := workspace.LoadProject("Pulumi.yaml")
+	if err != nil {
+		return nil, nil, fmt.Errorf("run this in the folder that holds Pulumi.yaml: %w", err)
+	}
+	s, err := workspace.LoadProjectStack(nil, project, settingsFile(stack))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", settingsFile(stack), err)
+	}
+	return project, s, nil
 }
 
 // tellKeys gives the program the keys of its configuration, as the language

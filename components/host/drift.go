@@ -23,6 +23,8 @@ import (
 type Drift struct {
 	// Phases has an entry for every phase that has run on the host.
 	Phases map[string]PhaseDrift
+	// At is when the host was looked at.
+	At time.Time
 	// Err says why the host could not be looked at; its state is unknown then.
 	Err error
 }
@@ -54,8 +56,9 @@ func (d *Drift) note(phase string) string {
 		return ""
 	}
 	p, known := d.Phases[phase]
-	if !known || len(p.Differences) == 0 {
-		return ""
+	if !known {
+		// A phase that is new to the state as well is created anyway.
+		return fmt.Sprintf("# drift found %s: the host knows nothing of this phase\n", d.At.UTC().Format(time.RFC3339))
 	}
 	var b strings.Builder
 	for _, line := range p.Differences {
@@ -90,6 +93,7 @@ func probe(ctx context.Context, h Host) *Drift {
 	if err != nil {
 		return &Drift{Err: fmt.Errorf("%s (%s): %w", h.Name, h.SSH.Address, err)}
 	}
+	d.At = time.Now()
 	return d
 }
 

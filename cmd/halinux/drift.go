@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+
+	"github.com/halinux/halinux/stacks"
+)
+
+// drift prints how the hosts differ from what up left there. It needs the
+// hosts and the settings, and neither the engine nor any secret.
+func drift(ctx context.Context, stack string) error {
+	_, s, err := settings(stack)
+	if err != nil {
+		return err
+	}
+	values, err := s.Config.Decrypt(config.NewBlindingDecrypter())
+	if err != nil {
+		return err
+	}
+	texts := map[string]string{}
+	for key, value := range values {
+		if key.Namespace() == "halinux" {
+			texts[key.Name()] = value
+		}
+	}
+	c, err := stacks.Parse(texts)
+	if err != nil {
+		return err
+	}
+	differs := false
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "HOST\tPHASE\tSTATE")
+	for _, h := range stacks.Probe(ctx, c) {
+		switch d := h.Drift; {
+		case d.Err != nil:
+			differs = true
+			fmt.Fprintf(w, "%s\t\tunknown: %s\n", h.Name, d.Err)
+		case len(d.Phases) == 0:
+			differs = true
+			fmt.Fprintf(w, "%s\t\tdrifted: nothing that up makes is on this host\n", h.Name)
+		default:
+			var names []string
+			for name := range d.Phases {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			for _, name := range names {
+				state := "as it was left"
+				if lines := d.Phases[name].Differences; len(lines) > 0 {
+					differs = true
+					state = "drifted: " + strings.Join(lines, "\n\t\t         ")
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Name, name, state)
+			}
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if differs {
+		return exitCode(2)
+	}
+	return nil
+}
