@@ -9,7 +9,7 @@ step = @printf '[%3d s] %s\n' $$(($$(date +%s) - $(START)))
 export PATH := $(CACHE)/pulumi-$(PULUMI_VERSION):$(PATH)
 export PULUMI_SKIP_UPDATE_CHECK := true
 # The lab's stack keeps its state beside the lab's hosts.
-LAB_STACK = PULUMI_BACKEND_URL=file://$$(readlink -f .lab)/state PULUMI_CONFIG_PASSPHRASE_FILE=.lab/passphrase
+LAB_STACK = PULUMI_BACKEND_URL=file://$$(readlink -f .lab)/state PULUMI_CONFIG_PASSPHRASE_FILE=$$(readlink -f .lab)/passphrase
 HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s lab -work .lab/project
 
 # Debian packages that the tests need on the controller; the lab names its own.
