@@ -1,0 +1,2 @@
+no_service named.service
+for zone in $zones; do rm -f "/var/lib/bind/$zone"; done

@@ -1,0 +1,2 @@
+no_service nginx.service
+rm -f /run/halinux/nginx
