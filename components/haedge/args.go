@@ -111,6 +111,9 @@ type Peer struct {
 	Password pulumi.StringInput `mapstructure:"-"`
 	// NoBFD is for a router that cannot do it.
 	NoBFD bool
+	// TTLSecurity refuses packets from further away than one hop (RFC 5082).
+	// The peer must have it set too, else no session comes up.
+	TTLSecurity bool
 }
 
 // BFD is Bidirectional Forwarding Detection (RFC 5880).

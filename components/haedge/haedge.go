@@ -64,18 +64,16 @@ func NewHAEdge(ctx *pulumi.Context, name string, args *HAEdgeArgs, opts ...pulum
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	var done []any
+	var last []pulumi.Resource
 	for _, h := range args.Hosts {
 		after, err := h.Apply(ctx, name, e, all[h.Name])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		e.Hosts[h.Name] = after
-		for _, r := range after.Resources() {
-			done = append(done, r.(pulumi.CustomResource).ID())
-		}
+		last = append(last, after.Resources()...)
 	}
-	return e, e.outputs(ctx, args, ca, pulumi.All(done...))
+	return e, e.outputs(ctx, args, ca, last)
 }
 
 // secrets are made once, kept in the state, and never shown.
@@ -139,7 +137,7 @@ func keep(ctx *pulumi.Context, name, value string, parent pulumi.Resource) (pulu
 }
 
 // outputs tells the rest of the program where everything is, once it is there.
-func (e *HAEdge) outputs(ctx *pulumi.Context, a *HAEdgeArgs, ca pulumi.StringOutput, done pulumi.ArrayOutput) error {
+func (e *HAEdge) outputs(ctx *pulumi.Context, a *HAEdgeArgs, ca pulumi.StringOutput, last []pulumi.Resource) error {
 	vips, public, endpoints, urls := map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}
 	for _, v := range a.vipsOf(nil) {
 		if v.Public {
@@ -162,11 +160,12 @@ func (e *HAEdge) outputs(ctx *pulumi.Context, a *HAEdgeArgs, ca pulumi.StringOut
 		primary := a.addr(a.primary())
 		servers = append([]string{primary}, slices.DeleteFunc(servers, func(s string) bool { return s == primary })...)
 	}
+	// The values are known in a preview; who uses them waits for the hosts.
 	later := func(m map[string]string) pulumi.StringMapOutput {
-		return done.ApplyT(func([]any) map[string]string { return m }).(pulumi.StringMapOutput)
+		return pulumi.OutputWithDependencies(ctx.Context(), pulumi.ToStringMap(m).ToStringMapOutput(), last...).(pulumi.StringMapOutput)
 	}
 	e.VIPs, e.PublicVIPs, e.Endpoints, e.SiteURLs = later(vips), later(public), later(endpoints), later(urls)
-	e.DNSServers = done.ApplyT(func([]any) []string { return servers }).(pulumi.StringArrayOutput)
+	e.DNSServers = pulumi.OutputWithDependencies(ctx.Context(), pulumi.ToStringArray(servers).ToStringArrayOutput(), last...).(pulumi.StringArrayOutput)
 	e.CACertificate = ca
 	return ctx.RegisterResourceOutputs(e, pulumi.Map{
 		"vips": e.VIPs, "publicVips": e.PublicVIPs, "endpoints": e.Endpoints, "siteUrls": e.SiteURLs,

@@ -619,8 +619,10 @@ func (a *HAEdgeArgs) frrPhase(h string, _ secrets) (host.Phase, error) {
 		neighbors = append(neighbors,
 			fmt.Sprintf("%s remote-as %d", n, p.ASN),
 			n+" description "+p.Name,
-			n+" ttl-security hops 1",
 		)
+		if p.TTLSecurity {
+			neighbors = append(neighbors, n+" ttl-security hops 1")
+		}
 		if p.Password != nil {
 			neighbors = append(neighbors, n+" password [secret bgp-"+p.Name+"]")
 			phaseSecrets["bgp-"+p.Name] = p.Password

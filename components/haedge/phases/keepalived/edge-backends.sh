@@ -4,7 +4,7 @@
 # moving a VIP would help nobody.
 set -eu
 without() {
-	printf 'GET /backends HTTP/1.0\r\n\r\n' | socat -t 0.5 - "$1" 2>/dev/null | awk '
+	printf 'GET /backends HTTP/1.0\r\n\r\n' | socat -t 0.5 - "$1,shut-none" 2>/dev/null | awk '
 		body { for (i = 1; i <= NF; i++) if ($i == 0) none++ }
 		/^\r?$/ { body = 1 }
 		END { if (!body) exit 1; print none + 0 }'
