@@ -196,7 +196,8 @@ type BackendTLS struct {
 type HTTPCheck struct {
 	// Path is asked for with GET. Default /healthz.
 	Path string
-	// Host is the Host header. Default: the site's first name.
+	// Host is the Host header. Default: the site's first name; in the check of
+	// a service, localhost.
 	Host string
 	// Status is the status expected. Default 200.
 	Status int

@@ -275,6 +275,7 @@ func (a *HAEdgeArgs) siteSections(s Site, ca string) []section {
 	var all []section
 	front := []string{
 		"mode http",
+		"option httplog",
 		"bind unix@/run/haproxy/" + name + ".sock user root group www-data mode 660",
 		// Only NGINX can open the socket, and it overwrites the header.
 		"http-request set-src hdr(x-real-ip)",
@@ -316,7 +317,7 @@ func (a *HAEdgeArgs) siteSections(s Site, ca string) []section {
 
 func (a *HAEdgeArgs) serviceSections(s Service, ca string) []section {
 	name := "service-" + s.Name
-	front := []string{"mode tcp"}
+	front := []string{"mode tcp", "option tcplog"}
 	for _, v := range a.vipsOf(s.VIPs) {
 		front = append(front, fmt.Sprintf("bind %s:%d", v.Address, s.Port))
 	}
@@ -341,11 +342,8 @@ func (a *HAEdgeArgs) serviceSections(s Service, ca string) []section {
 
 // httpCheck asks for a page that only a working backend has.
 func httpCheck(path, hostHeader string, status int) []string {
-	send := "http-check send meth GET uri " + cmp.Or(path, "/healthz") + " ver HTTP/1.1"
-	if hostHeader != "" {
-		send += " hdr Host " + hostHeader
-	}
-	return []string{"option httpchk", send + " hdr Connection close", fmt.Sprintf("http-check expect status %d", cmp.Or(status, 200))}
+	send := fmt.Sprintf("http-check send meth GET uri %s ver HTTP/1.1 hdr Host %s hdr Connection close", cmp.Or(path, "/healthz"), cmp.Or(hostHeader, "localhost"))
+	return []string{"option httpchk", send, fmt.Sprintf("http-check expect status %d", cmp.Or(status, 200))}
 }
 
 func persistence(kind string) []string {
