@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/halinux/halinux/tests/report"
+)
+
+// knee is the cost per host, against that of a stack of a tenth of the hosts,
+// from which on it counts as a knee.
+const knee = 1.5
+
+// grown is what a stack of one size cost.
+type grown struct {
+	hosts              int
+	up, preview, drift cost
+	state              int64 // bytes of the state file at the end
+}
+
+// growth measures how cost grows with the number of hosts.
+func growth(ctx context.Context, sizes []int, halinux, work string) error {
+	var all []grown
+	for _, n := range sizes {
+		fmt.Printf("bench-hosts: %d simulated hosts\n", n)
+		g, err := growTo(ctx, n, halinux, work)
+		if err != nil {
+			return fmt.Errorf("%d simulated hosts: %w", n, err)
+		}
+		fmt.Println("  " + g.String())
+		all = append(all, g)
+	}
+	return recordGrowth(all)
+}
+
+func (g grown) String() string {
+	return fmt.Sprintf("%d hosts: up %.1f s (CPU %.1f s), preview %.1f s (CPU %.1f s), drift %.1f s (CPU %.1f s), memory %s, written %s, state %s",
+		g.hosts, g.up.Wall.Seconds(), g.up.CPU.Seconds(), g.preview.Wall.Seconds(), g.preview.CPU.Seconds(),
+		g.drift.Wall.Seconds(), g.drift.CPU.Seconds(), mega(max(g.up.Memory, g.preview.Memory, g.drift.Memory)), mega(g.up.Written), mega(g.state))
+}
+
+func mega(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+
+// recordGrowth compares each size with the one before.
+func recordGrowth(all []grown) error {
+	var figures []string
+	for _, g := range all {
+		figures = append(figures, g.String())
+	}
+	note := "simulated hosts; " + strings.Join(figures, "; ")
+	metrics := []struct {
+		name string
+		of   func(grown) float64
+	}{
+		{"time of up", func(g grown) float64 { return g.up.Wall.Seconds() }},
+		{"time of a preview without changes", func(g grown) float64 { return g.preview.Wall.Seconds() }},
+		{"time of a drift check", func(g grown) float64 { return g.drift.Wall.Seconds() }},
+		{"memory of engine and program", func(g grown) float64 { return float64(g.up.Memory) }},
+		{"bytes written", func(g grown) float64 { return float64(g.up.Written) }},
+	}
+	for i, g := range all[1:] {
+		for _, m := range metrics {
+			per, before := m.of(g)/float64(g.hosts), m.of(all[i])/float64(all[i].hosts)
+			if err := report.Append(report.Measurement{
+				ID:       "bench-hosts",
+				Scenario: "10, 100 and 1,000 simulated hosts",
+				Metric:   fmt.Sprintf("%s per host, %d hosts against %d", m.name, g.hosts, all[i].hosts),
+				Unit:     "times", Value: per / before, Limit: knee, Note: note,
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// growTo makes a stack of n simulated hosts from nothing.
+func growTo(ctx context.Context, n int, halinux, work string) (grown, error) {
+	g := grown{hosts: n}
+	dir, err := os.MkdirTemp(work, "hosts-")
+	if err != nil {
+		return g, err
+	}
+	defer os.RemoveAll(dir)
+	end, err := startSimulated(ctx, n, dir)
+	if err != nil {
+		return g, err
+	}
+	defer end()
+	socket, closeAgent, err := startAgent(dir)
+	if err != nil {
+		return g, err
+	}
+	defer closeAgent()
+	if err := os.WriteFile(filepath.Join(dir, "Pulumi.yaml"), []byte("name: halinux\nruntime: go\n"), 0o644); err != nil {
+		return g, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "Pulumi.simulated.yaml"), []byte(simulatedConfig(n)), 0o644); err != nil {
+		return g, err
+	}
+	run := func(verb string) (cost, string, error) {
+		cmd := exec.CommandContext(ctx, halinux, "-s", "simulated", verb)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(),
+			"PULUMI_BACKEND_URL=file://"+dir,
+			"PULUMI_CONFIG_PASSPHRASE=for the benchmark only",
+			"PULUMI_SKIP_UPDATE_CHECK=true",
+			"SSH_AUTH_SOCK="+socket,
+		)
+		return measure(cmd)
+	}
+	if g.up, _, err = run("up"); err != nil {
+		return g, err
+	}
+	var said string
+	if g.preview, said, err = run("preview"); err != nil {
+		return g, err
+	}
+	if changes.MatchString(said) {
+		return g, fmt.Errorf("a preview after up shows changes:\n%s", said)
+	}
+	if g.drift, _, err = run("drift"); err != nil {
+		return g, err
+	}
+	info, err := os.Stat(filepath.Join(dir, ".pulumi", "stacks", "halinux", "simulated.json"))
+	if err != nil {
+		return g, err
+	}
+	g.state = info.Size()
+	return g, nil
+}
+
+// changes is what the engine says where there are some.
+var changes = regexp.MustCompile(`(?m)^ +\S+ +\d+ (to )?(be )?(create|update|delete|replace)d?$`)
+
+// simulatedConfig is Pulumi.simulated.yaml.
+func simulatedConfig(n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "config:\n  halinux:ssh:\n    port: %d\n    knownHosts: known_hosts\n  halinux:hosts:\n", simulatedPort)
+	for i := range n {
+		fmt.Fprintf(&b, "    - name: %s\n      address: %s\n", simulatedName(i), simulatedAddress(i))
+	}
+	return b.String()
+}
+
+// startSimulated starts the simulated hosts in a process of their own, so that
+// what they cost is not counted.
+func startSimulated(ctx context.Context, n int, dir string) (end func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, "_simulated", strconv.Itoa(n), dir)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	end = func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	}
+	if line, _ := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		end()
+		return nil, errors.New("the simulated hosts did not start")
+	}
+	return end, nil
+}
+
+// startAgent serves a new key as an SSH agent.
+func startAgent(dir string) (socket string, end func(), err error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", nil, err
+	}
+	ring := agent.NewKeyring()
+	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
+		return "", nil, err
+	}
+	socket = filepath.Join(dir, "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return "", nil, err
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_ = agent.ServeAgent(ring, conn)
+			}()
+		}
+	}()
+	return socket, func() { _ = l.Close() }, nil
+}

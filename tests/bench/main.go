@@ -1,0 +1,86 @@
+// Command bench measures halinux: against Ansible doing the same work on the
+// same hosts of the lab, and how its cost grows with the number of hosts.
+//
+// It runs in the lab's controller namespace (`lab exec -- bench ansible`); the
+// simulated hosts of `bench hosts` need loopback only. Every run appends a
+// measurement to the file that HALINUX_RESULTS names; package report judges.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+const usage = `usage: bench [flags] VERB
+verbs:
+  hosts      how cost grows with the number of (simulated) hosts
+flags:
+`
+
+func main() {
+	sizes := flag.String("sizes", "10,100,1000", "numbers of simulated hosts")
+	halinux := flag.String("halinux", "bin/halinux", "the program that is measured")
+	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, flag.Args(), *sizes, *halinux); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, sizes, halinux string) error {
+	if len(args) == 3 && args[0] == "_simulated" {
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		return serveSimulated(n, args[2])
+	}
+	if len(args) != 1 {
+		flag.Usage()
+		return errors.New("one verb is needed")
+	}
+	halinux, err := filepath.Abs(halinux)
+	if err != nil {
+		return err
+	}
+	work, err := workFolder()
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "hosts":
+		var numbers []int
+		for _, word := range strings.Split(sizes, ",") {
+			n, err := strconv.Atoi(word)
+			if err != nil || n < 1 || n > 16000 {
+				return fmt.Errorf("%q is not a number of hosts", word)
+			}
+			numbers = append(numbers, n)
+		}
+		return growth(ctx, numbers, halinux, work)
+	default:
+		return fmt.Errorf("there is no verb %q", args[0])
+	}
+}
+
+// workFolder is on a disk, where bytes written can be counted, and not in
+// /tmp, which may be memory.
+func workFolder() (string, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(home, ".cache", "halinux", "bench")
+	return dir, os.MkdirAll(dir, 0o755)
+}
