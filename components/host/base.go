@@ -206,7 +206,7 @@ func texts(addresses []netip.Addr) []string {
 func (a *BaseArgs) phases(h Host) ([]Phase, error) {
 	var all []Phase
 	for _, plan := range []func(Host) (*Phase, error){
-		a.packagesPhase, a.usersPhase, a.timePhase, a.kernelPhase, a.firewallPhase,
+		a.preflightPhase, a.packagesPhase, a.usersPhase, a.timePhase, a.kernelPhase, a.networkPhase, a.firewallPhase,
 	} {
 		p, err := plan(h)
 		if err != nil {

@@ -382,6 +382,8 @@ func (p AddressPlan) validateHost(i int, h PlannedHost, taken map[netip.Addr]str
 		at := fmt.Sprintf("links[%d]", j)
 		if !interfaceName.MatchString(k.Interface) || k.Interface == "lo" || k.Interface == "all" || k.Interface == "default" {
 			l.Add(at+".interface", fmt.Sprintf("%q is not the name of an interface", k.Interface), "use at most 15 letters, digits, dots or hyphens, like eth0")
+		} else if first := slices.IndexFunc(h.Links[:j], func(o Link) bool { return o.Interface == k.Interface }); first >= 0 {
+			l.Include(at, p.validateShared(h.Links[first], k, fmt.Sprintf("links[%d]", first)))
 		} else {
 			claim(at+".interface", k.Interface)
 		}
@@ -419,6 +421,25 @@ func (p AddressPlan) validateHost(i int, h PlannedHost, taken map[netip.Addr]str
 				}
 			}
 		}
+	}
+	return l
+}
+
+// validateShared is for the second link on an interface: the other IP version.
+func (p AddressPlan) validateShared(first, k Link, at string) problem.List {
+	var l problem.List
+	a, errA := plainAddr(first.Address)
+	b, errB := plainAddr(k.Address)
+	if errA == nil && errB == nil && a.Is4() == b.Is4() {
+		l.Add("interface", fmt.Sprintf("%q carries %s already", k.Interface, at), "an interface carries one network of each IP version")
+	}
+	if k.Bond != nil || (k.MAC != "" && k.MAC != first.MAC) {
+		l.Add("interface", fmt.Sprintf("%q is described in %s", k.Interface, at), "give bond and mac there alone")
+	}
+	m, _ := p.Network(first.Network)
+	n, _ := p.Network(k.Network)
+	if m.mtu() != n.mtu() {
+		l.Add("network", fmt.Sprintf("%s has an MTU of %d, %s on the same interface of %d", n.Name, n.mtu(), m.Name, m.mtu()), "give both the same")
 	}
 	return l
 }

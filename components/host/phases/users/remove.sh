@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2154
 
 while read -r name; do
-	[ -n "$name" ] && getent passwd "$name" >/dev/null || continue
+	{ [ -n "$name" ] && getent passwd "$name" >/dev/null; } || continue
 	[ "$name" != "${SUDO_USER:-}" ] || { say "$name: stays, since this run came in as $name"; continue; }
 	loginctl terminate-user "$name" 2>/dev/null || :
 	userdel -f "$name"
