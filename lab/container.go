@@ -27,11 +27,12 @@ func (c container) rootDir() string { return filepath.Join(c.lab.hostDir(c.host.
 // machine is the name that nspawn keeps its own files under.
 func (c container) machine() string { return c.lab.namespace(c.host.name) }
 
-func (c container) seed() []seedFile {
+func (c container) seed() ([]seedFile, error) {
 	null := func(unit string) seedFile {
 		return seedFile{path: "etc/systemd/system/" + unit, link: "/dev/null"}
 	}
-	return []seedFile{
+	files, err := guestSeed(guestContainer)
+	return append(files,
 		// The devices are the machine's: a trigger in here would reach every
 		// other host and the machine itself.
 		null("systemd-udevd.service"), null("systemd-udevd-control.socket"),
@@ -39,7 +40,8 @@ func (c container) seed() []seedFile {
 		null("systemd-udev-settle.service"),
 		// No one sits at a container's console.
 		null("console-getty.service"),
-	}
+		seedFile{path: "etc/systemd/system/sysinit.target.wants/lab-sysctl.service", link: "/etc/systemd/system/lab-sysctl.service"},
+	), err
 }
 
 // prepare mounts the host's root folder, and makes it the host's own at the
@@ -73,7 +75,11 @@ func (c container) prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := plant(c.rootDir(), append(files, c.seed()...)); err != nil {
+	own, err := c.seed()
+	if err != nil {
+		return err
+	}
+	if err := plant(c.rootDir(), append(files, own...)); err != nil {
 		return err
 	}
 	return os.WriteFile(seeded, nil, 0o644)

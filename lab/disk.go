@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// guestFiles are what a virtual machine of the lab has beside Debian.
+// guestFiles are what hosts of the lab have beside Debian: under guest/vm those
+// of virtual machines, under guest/container those of containers.
 //
 //go:embed all:guest
 var guestFiles embed.FS
@@ -30,7 +31,7 @@ func (l *Lab) diskDir(packages []string) string {
 	if len(packages) > 0 {
 		inputs = append(inputs, l.layerDir(packages))
 	}
-	fs.WalkDir(guestFiles, ".", func(path string, e fs.DirEntry, err error) error {
+	fs.WalkDir(guestFiles, guestVM, func(path string, e fs.DirEntry, err error) error {
 		if data, err := guestFiles.ReadFile(path); err == nil {
 			inputs = append(inputs, path, string(data))
 		}
@@ -87,7 +88,7 @@ func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) (err
 	defer func() {
 		err = errors.Join(err, unmountBelow(merged), os.RemoveAll(upper), os.RemoveAll(work), os.Remove(merged))
 	}()
-	guest, err := guestSeed()
+	guest, err := guestSeed(guestVM)
 	if err != nil {
 		return err
 	}
@@ -118,15 +119,20 @@ func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) (err
 	return run(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-O", "^metadata_csum", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-d", merged, image))
 }
 
+const (
+	guestVM        = "guest/vm"
+	guestContainer = "guest/container"
+)
+
 // guestSeed are guestFiles as files of a root folder.
-func guestSeed() ([]seedFile, error) {
+func guestSeed(dir string) ([]seedFile, error) {
 	var files []seedFile
-	err := fs.WalkDir(guestFiles, "guest", func(path string, e fs.DirEntry, err error) error {
+	err := fs.WalkDir(guestFiles, dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
 		data, err := guestFiles.ReadFile(path)
-		f := seedFile{path: strings.TrimPrefix(path, "guest/"), mode: 0o644, data: data}
+		f := seedFile{path: strings.TrimPrefix(path, dir+"/"), mode: 0o644, data: data}
 		if bytes.HasPrefix(data, []byte("#!")) {
 			f.mode = 0o755 // embedding forgets it
 		}

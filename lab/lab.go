@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -79,16 +80,17 @@ func (l *Lab) startHosts(ctx context.Context, names []string) error {
 		}
 	}
 	if len(off) == 0 {
-		return l.awaitHosts(ctx, names)
+		return l.awaitHosts(ctx, names, nil)
 	}
-	return l.progress.step("start "+strings.Join(off, " "), func() error { return l.awaitHosts(ctx, names) })
+	return l.progress.step("start "+strings.Join(off, " "), func() error { return l.awaitHosts(ctx, names, off) })
 }
 
-func (l *Lab) awaitHosts(ctx context.Context, names []string) error {
+// awaitHosts waits for all hosts, and tells of those that were off.
+func (l *Lab) awaitHosts(ctx context.Context, names, off []string) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(names))
 	for i, name := range names {
-		wg.Go(func() { errs[i] = l.awaitHost(ctx, name) })
+		wg.Go(func() { errs[i] = l.awaitHost(ctx, name, slices.Contains(off, name)) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -96,7 +98,7 @@ func (l *Lab) awaitHosts(ctx context.Context, names []string) error {
 
 // awaitHost waits until a host answers ssh, and gives up at once when it
 // cannot any more.
-func (l *Lab) awaitHost(ctx context.Context, name string) error {
+func (l *Lab) awaitHost(ctx context.Context, name string, tell bool) error {
 	ctx, cancel := context.WithTimeout(ctx, bootDeadline)
 	defer cancel()
 	began, seen := time.Now(), false
@@ -111,8 +113,8 @@ func (l *Lab) awaitHost(ctx context.Context, name string) error {
 		return last == nil, nil
 	})
 	if err == nil {
-		if took := time.Since(l.readPower(name).Since); time.Since(began) > 200*time.Millisecond {
-			l.progress.say("%s is up, %.1f s after power on", name, took.Seconds())
+		if tell {
+			l.progress.say("%s is up, %.1f s after power on", name, time.Since(l.readPower(name).Since).Seconds())
 		}
 		return nil
 	}

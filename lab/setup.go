@@ -18,7 +18,7 @@ var tools = []struct{ program, pkg string }{
 	{"mkfs.ext4", "e2fsprogs"},
 	{"depmod", "kmod"},
 	{"ssh", "openssh-client"},
-	{"taskset", "util-linux"},
+	{"ping", "iputils-ping"},
 }
 
 // Setup installs what this machine lacks. With nothing to install it takes no time.

@@ -2,15 +2,19 @@ package lab
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -176,7 +180,7 @@ func (l *Lab) core(host string) int {
 
 func (u uml) args() []string {
 	args := []string{
-		"/bin/linux.uml", "umid=" + u.host.name, "uml_dir=/lab/run", fmt.Sprintf("mem=%dM", u.memory()), "seccomp=on",
+		"umid=" + u.host.name, "uml_dir=/lab/run", fmt.Sprintf("mem=%dM", u.memory()), "seccomp=on",
 		"ubda=/lab/run/root.cow,/lab/disk/root.img", "ubdbr=/lab/run/seed.tar",
 		"root=/dev/ubda", "rw", "init=/usr/lib/lab/init",
 		"systemd.hostname=" + u.host.name,
@@ -185,14 +189,13 @@ func (u uml) args() []string {
 		args = append(args, fmt.Sprintf("ubd%c=/lab/run/%s", 'c'+i, diskName(i)))
 	}
 	for i, link := range u.host.Links {
-		args = append(args, fmt.Sprintf("vec%d:transport=tap,ifname=%s,depth=128,gro=1", i, portName(u.host.name, link.Name)))
+		args = append(args, fmt.Sprintf("vec%d:transport=tap,ifname=%s,gro=1", i, portName(u.host.name, link.Name)))
 	}
 	// The serial line carries the state of the cables, see guest/usr/lib/lab/links.
 	return append(args, "ssl0=fd:3", "con0=null,fd:1", "con=null", "quiet")
 }
 
 func (u uml) run(ctx context.Context, console *os.File) (reboot bool, err error) {
-	// Restarting, the kernel executes itself again: a reboot ends no process.
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false, fmt.Errorf("serial line: %w", err)
@@ -205,12 +208,17 @@ func (u uml) run(ctx context.Context, console *os.File) (reboot bool, err error)
 		return false, fmt.Errorf("control pipe: %w", err)
 	}
 	defer control.Close()
-	args := u.args()
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Path, cmd.Err = args[0], nil // a path inside of the chroot
+	// To restart, the kernel executes argv[0] in its place, with its network
+	// devices still open, and finds them busy. A name that does not exist makes
+	// it end instead, with a message, and the supervisor boots it afresh.
+	exit := &exitWatch{to: console}
+	cmd := exec.CommandContext(ctx, umlProgram)
+	cmd.Path, cmd.Err = umlProgram, nil // a path inside of the chroot
+	cmd.Args = append([]string{"/lab/reboot"}, u.args()...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin", "TMPDIR=/tmp", "HOME=/"}
-	cmd.Stdout, cmd.Stderr = console, console
+	cmd.Stdout, cmd.Stderr = console, exit
+	cmd.WaitDelay = time.Second
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &unix.SysProcAttr{Chroot: u.rootDir()}
 	if err := inNamespace(u.lab.namespace(switchName), func() error {
@@ -226,10 +234,38 @@ func (u uml) run(ctx context.Context, console *os.File) (reboot bool, err error)
 	theirs.Close()
 	go u.tellCards(ours, ours)
 	go u.tellCards(control, ours)
-	if err := cmd.Wait(); err != nil {
+	err = cmd.Wait()
+	if exit.restarted() {
+		return true, nil
+	}
+	if err != nil {
 		return false, fmt.Errorf("user-mode Linux: %w", err)
 	}
 	return false, nil
+}
+
+const umlProgram = "/bin/linux.uml"
+
+// exitWatch passes the kernel's last words on, and remembers whether it wanted
+// to be started again.
+type exitWatch struct {
+	to   io.Writer
+	mu   sync.Mutex
+	text []byte
+}
+
+func (w *exitWatch) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, p...)
+	w.text = w.text[max(0, len(w.text)-1024):]
+	return w.to.Write(p)
+}
+
+func (w *exitWatch) restarted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Contains(w.text, []byte("Failed to exec kernel"))
 }
 
 // tellCards answers every line that comes in with the state of all cables: the
