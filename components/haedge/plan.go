@@ -56,11 +56,11 @@ func plan(a *HAEdgeArgs, s secrets) (map[string][]host.Phase, error) {
 		if a.DNS != nil {
 			makers = append(makers, a.bindPhase)
 		}
-		// What announces and holds addresses comes after what serves on them.
+		// What holds and announces addresses comes after what serves on them.
+		makers = append(makers, a.keepalivedPhase)
 		if a.BGP != nil {
 			makers = append(makers, a.frrPhase)
 		}
-		makers = append(makers, a.keepalivedPhase)
 		for _, make := range makers {
 			p, err := make(h, s)
 			if err != nil {
@@ -468,7 +468,7 @@ type trackFile struct{ Name, Path string }
 type instance struct {
 	Name, Interface, Source, Advert string
 	RouterID, Priority              int
-	Peers, Addresses                []string
+	Peers, Addresses, Files         []string
 }
 
 // gateRouterID is the VRRP router id by which an edge holds the public VIPs.
@@ -506,6 +506,12 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 		files = append(files, trackFile{"nginx", "/run/halinux/nginx"})
 		target = fmt.Sprintf("TCP4:127.0.0.1:%d", chainPort)
 	}
+	var tracked []string
+	for _, f := range files {
+		tracked = append(tracked, f.Name)
+	}
+	// In maintenance the public VIPs stay until the provider has stopped using
+	// them, so they follow a file of their own.
 	files = append(files, trackFile{"maintenance", "/etc/keepalived/maintenance"})
 
 	var instances []instance
@@ -516,6 +522,7 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 			Name: "vip-" + v.Name, Interface: link.Interface, Source: link.Address, Advert: a.VRRP.advert(),
 			RouterID: v.RouterID, Priority: a.priority(h, v.Prefer),
 			Addresses: []string{v.Address + "/32 dev " + link.Interface},
+			Files:     append(slices.Clone(tracked), "maintenance"),
 		}
 		for _, o := range a.others(h) {
 			i.Peers = append(i.Peers, a.Plan.Address(o, network).String())
@@ -527,7 +534,9 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 		gate := instance{
 			Name: "public", Interface: link.Interface, Source: link.Address, Advert: a.VRRP.advert(),
 			RouterID: gateRouterID(a.Plan.Address(h, a.Network)), Priority: 254,
+			Files: append(slices.Clone(tracked), "withdrawn"),
 		}
+		files = append(files, trackFile{"withdrawn", "/etc/keepalived/withdrawn"})
 		for _, o := range a.others(h) {
 			gate.Peers = append(gate.Peers, a.addr(o))
 		}
@@ -555,10 +564,24 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 	p, err := phase("keepalived",
 		host.File{Path: "/etc/keepalived/keepalived.conf", Content: config},
 		host.File{Path: "/etc/keepalived/maintenance", Content: maintenance},
+		host.File{Path: "/etc/keepalived/withdrawn", Content: maintenance},
 		executable(embedded("/usr/local/lib/halinux/edge-serving", "keepalived/edge-serving.sh")),
 		executable(embedded("/usr/local/lib/halinux/edge-backends", "keepalived/edge-backends.sh")),
 		embedded("/etc/systemd/system/keepalived.service.d/halinux.conf", "keepalived/halinux.conf"),
 	)
+	var all, lan []string
+	for _, v := range a.vipsOf(nil) {
+		all = append(all, v.Address)
+		if !v.Public {
+			lan = append(lan, v.Address)
+		}
+	}
+	p.Vars = map[string]string{
+		"vip_filter": "src " + strings.Join(all, " or src "), "vip_set": strings.Join(all, ", "), "lan_vips": strings.Join(lan, " "), "asn": "",
+	}
+	if a.BGP != nil {
+		p.Vars["asn"] = fmt.Sprint(a.BGP.ASN)
+	}
 	return p, err
 }
 

@@ -1,10 +1,55 @@
-packages keepalived socat
+packages keepalived socat nftables
 getent passwd keepalived_script >/dev/null ||
 	useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin keepalived_script
 # The checker wants the scripts in their places; nothing runs them yet.
 place /usr/local/lib/halinux/edge-serving /usr/local/lib/halinux/edge-backends
 keepalived -t -f "$stage/etc/keepalived/keepalived.conf" ||
 	fail "keepalived refuses the new configuration" "the old one stays in use; the reason is in the lines above"
+
+# quiet: no connection to a VIP got anything from its client in the last 2 s.
+# Older ones are of clients that went without a word, or idle.
+quiet() {
+	! ss -Htin state established state fin-wait-1 state close-wait state last-ack state closing "( $vip_filter )" |
+		awk '/^[ \t]/ { ms = 0; if (match($0, /lastrcv:[0-9]+/)) ms = substr($0, RSTART + 8, RLENGTH - 8); if (ms < 2000) found = 1 }
+			END { exit !found }'
+}
+vip_gone() { ! ip -4 -o address show | grep -qF " $vip/32 "; }
+release() { nft delete table ip halinux_hold 2>/dev/null || :; }
+
+# drain: every VIP leaves this edge, and what is being served ends first. New
+# connections wait for the moment that this takes: their first packet is
+# dropped, and the client's next one finds the VIP elsewhere. An answer in
+# flight would be lost with the address, a late first packet is not.
+drain() {
+	# Should this run be cut short, nobody waits for long.
+	systemd-run -q --on-active=20 --unit="halinux-release-$$" nft delete table ip halinux_hold
+	nft -f - <<-EOF || fail "the kernel does not take the rule that holds new connections"
+		table ip halinux_hold {
+			chain prerouting {
+				type filter hook prerouting priority -310
+				ip daddr { $vip_set } tcp flags & (syn | ack) == syn drop
+			}
+		}
+	EOF
+	! systemctl is-active -q nginx.service || systemctl reload nginx.service # ends idle connections
+	wait_for 2 "nothing is being served any more" quiet || say "some connections will be cut: they took longer than 2 s"
+	if [ -n "$asn" ] && systemctl is-active -q frr.service; then
+		vtysh -c 'configure terminal' -c "router bgp $asn" -c 'bgp graceful-shutdown' || say "FRR did not take the graceful shutdown"
+	fi
+	place /etc/keepalived/maintenance
+	for vip in $lan_vips; do
+		wait_for 3 "$vip has left" vip_gone || { release; fail "the VIP $vip did not leave this edge" "see journalctl -u keepalived"; }
+	done
+	release
+	# The provider's own network follows; its last packets are still served.
+	[ -z "$asn" ] || wait_for 10 "the provider sends nothing any more" quiet || say "the provider still sends connections here; withdrawing all the same"
+}
+
+release
+if [ "$(cat /etc/keepalived/maintenance 2>/dev/null)" = 0 ] && [ "$(cat "$stage/etc/keepalived/maintenance")" = 1 ] &&
+	systemctl is-active -q keepalived.service; then
+	drain
+fi
 place
 ! changed /etc/systemd/system/keepalived.service.d/halinux.conf || systemctl daemon-reload
 service keepalived.service reload
