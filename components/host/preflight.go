@@ -1,9 +1,15 @@
 package host
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"text/tabwriter"
 	"time"
 
 	"github.com/halinux/halinux/components/problem"
@@ -71,8 +77,8 @@ func (p PreflightArgs) validate(plan AddressPlan) problem.List {
 	if p.ClockSkew < 0 || (p.ClockSkew > 0 && p.ClockSkew < time.Second) {
 		l.Add("clockSkew", fmt.Sprintf("%s cannot be told over the network", p.ClockSkew), "use at least 1s")
 	}
-	if p.EtcdSync < 0 {
-		l.Add("etcdSync", fmt.Sprintf("%s", p.EtcdSync), "use something like 10ms")
+	if p.EtcdSync < 0 || (p.EtcdSync > 0 && p.EtcdSync < time.Millisecond) {
+		l.Add("etcdSync", fmt.Sprintf("%s is not a usable time", p.EtcdSync), "use something like 10ms")
 	}
 	for name, roles := range map[string][]string{"cgroupV2": p.CgroupV2, "etcd": p.Etcd} {
 		for i, r := range roles {
@@ -82,6 +88,162 @@ func (p PreflightArgs) validate(plan AddressPlan) problem.List {
 		}
 	}
 	return l
+}
+
+// Finding is one thing that is wrong with a host, and what to do about it.
+type Finding struct {
+	Host, What, Remedy string
+}
+
+// Report is what [Preflight] found on all hosts.
+type Report struct {
+	Hosts    []string // all that were asked
+	Findings []Finding
+}
+
+// Err is nil where nothing was found.
+func (r Report) Err() error {
+	if len(r.Findings) == 0 {
+		return nil
+	}
+	return fmt.Errorf("preflight: %d findings on %d hosts, nothing was touched\n%s", len(r.Findings), len(r.Hosts), r)
+}
+
+// String is the report as a table.
+func (r Report) String() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "HOST\tFINDING\tREMEDY")
+	for _, h := range r.Hosts {
+		clean := true
+		for _, f := range r.Findings {
+			if f.Host == h {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", f.Host, f.What, f.Remedy)
+				clean = false
+			}
+		}
+		if clean {
+			fmt.Fprintf(w, "%s\tnone\t\n", h)
+		}
+	}
+	_ = w.Flush() // it writes to memory
+	return b.String()
+}
+
+// Preflight asks all hosts at once, over one connection each, whether they are
+// what the base system needs. It changes nothing. Its error says that it could
+// not be asked at all; what is wrong with hosts is in the report.
+func Preflight(ctx context.Context, a *BaseArgs, timeout time.Duration) (Report, error) {
+	script, err := phaseFiles.ReadFile("phases/preflight/converge.sh")
+	if err != nil {
+		return Report{}, err
+	}
+	answers := make([]preflightAnswer, len(a.Hosts))
+	var wg sync.WaitGroup
+	for i, h := range a.Hosts {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			answers[i] = askPreflight(ctx, h, preflightCommand(a.preflightVars(h), string(script)))
+		})
+	}
+	wg.Wait()
+	return a.Preflight.judge(a.Hosts, answers), nil
+}
+
+// preflightAnswer is what one host said, and when.
+type preflightAnswer struct {
+	findings     []Finding
+	machine      string
+	clock        time.Time
+	asked, ended time.Time
+	unanswered   bool
+}
+
+// preflightCommand runs preflight.sh by itself, before anything of halinux is
+// on the host.
+func preflightCommand(vars map[string]string, script string) string {
+	var b strings.Builder
+	b.WriteString(`[ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || { printf 'finding\t%s may not become root\tallow it sudo without a password, or come in as root\n' "$(id -un)"; exit 0; }` + "\n")
+	b.WriteString("{ cat <<'END OF PREFLIGHT'\nset -eu\nLC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nexport LC_ALL PATH\nreport=yes\n")
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		fmt.Fprintf(&b, "%s=%s\n", name, quote(vars[name]))
+	}
+	b.WriteString(script + "END OF PREFLIGHT\n} | " + asRoot + " sh\n")
+	return b.String()
+}
+
+func askPreflight(ctx context.Context, h Host, command string) preflightAnswer {
+	r := preflightAnswer{asked: time.Now()}
+	out, err := h.SSH.run(ctx, command)
+	r.ended = time.Now()
+	if err != nil {
+		r.unanswered = true
+		what, remedy := unreachable(h, err, r.ended.Sub(r.asked))
+		r.findings = []Finding{{h.Name, what, remedy}}
+		return r
+	}
+	for line := range strings.Lines(out) {
+		fields := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		switch {
+		case fields[0] == "finding" && len(fields) == 3:
+			r.findings = append(r.findings, Finding{h.Name, fields[1], fields[2]})
+		case fields[0] == "machine" && len(fields) == 2:
+			r.machine = fields[1]
+		case fields[0] == "clock" && len(fields) == 2:
+			if seconds, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
+				r.clock = time.Unix(seconds, 0)
+			}
+		}
+	}
+	return r
+}
+
+// unreachable says in words why a host could not be asked.
+func unreachable(h Host, err error, after time.Duration) (what, remedy string) {
+	at := net.JoinHostPort(h.SSH.Address, strconv.Itoa(h.SSH.port()))
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "host key mismatch") || strings.Contains(text, "no common algorithm for host key"):
+		return "at " + at + " another host key answers than the configured one", "if the host was installed anew, accept its new key; else somebody else answers there"
+	case strings.Contains(text, "unable to authenticate"):
+		return "it refuses " + h.SSH.user() + " at " + at, "is the agent's key, or keyFile, in that account's authorized_keys?"
+	case strings.Contains(text, "SSH_AUTH_SOCK") || strings.Contains(text, "private key") || strings.Contains(text, "SSH agent"):
+		return "the controller has no key: " + text, ""
+	case strings.Contains(text, "exited with status"):
+		return "the look at it failed: " + text, ""
+	}
+	return fmt.Sprintf("no answer from %s after %s: %s", at, after.Round(100*time.Millisecond), text), "is it on, is the address right, and does a firewall let the controller in?"
+}
+
+// judge adds what only a look at all hosts together can tell.
+func (p PreflightArgs) judge(hosts []Host, answers []preflightAnswer) Report {
+	var r Report
+	machines := map[string][]string{}
+	for i, a := range answers {
+		if a.machine != "" {
+			machines[a.machine] = append(machines[a.machine], hosts[i].Name)
+		}
+	}
+	for i, a := range answers {
+		name := hosts[i].Name
+		r.Hosts = append(r.Hosts, name)
+		r.Findings = append(r.Findings, a.findings...)
+		if twins := machines[a.machine]; a.machine != "" && len(twins) > 1 {
+			r.Findings = append(r.Findings, Finding{name, "it has the machine id of " + strings.Join(slices.DeleteFunc(slices.Clone(twins), func(o string) bool { return o == name }), ", "),
+				"on a copied host: rm /etc/machine-id; systemd-machine-id-setup; reboot"})
+		}
+		if a.clock.IsZero() {
+			continue
+		}
+		// The host looked at its clock at some time between the two.
+		if skew := a.asked.Sub(a.clock); skew > p.clockSkew() {
+			r.Findings = append(r.Findings, Finding{name, fmt.Sprintf("its clock is %s behind the controller's", skew.Round(time.Second)), "set it, with `date -s` or in the firmware; chrony keeps it afterwards"})
+		} else if skew := a.clock.Sub(a.ended); skew > p.clockSkew() {
+			r.Findings = append(r.Findings, Finding{name, fmt.Sprintf("its clock is %s ahead of the controller's", skew.Round(time.Second)), "set it, with `date -s` or in the firmware; chrony keeps it afterwards"})
+		}
+	}
+	return r
 }
 
 // preflightVars is what preflight.sh has to know about one host.

@@ -11,6 +11,8 @@ finding() {
 }
 word_of() { case " $2 " in *" $1 "*) ;; *) return 1 ;; esac; }
 
+[ -z "${report:-}" ] || printf 'clock\t%s\n' "$(date +%s)"
+
 ID='' VERSION_ID='' PRETTY_NAME='an unknown system'
 [ ! -r /etc/os-release ] || . /etc/os-release
 if [ "$ID" != debian ] || ! word_of "$VERSION_ID" "$releases"; then
@@ -81,5 +83,4 @@ if [ -z "${report:-}" ]; then
 	[ $findings = 0 ] || fail "$findings findings, nothing was changed" "they are above"
 else
 	printf 'machine\t%s\n' "$(cat /etc/machine-id 2>/dev/null)"
-	printf 'boot\t%s\n' "$(cat /proc/sys/kernel/random/boot_id)"
 fi
