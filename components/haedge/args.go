@@ -274,7 +274,7 @@ type DNS struct {
 type Record struct {
 	Name  string // relative to the zone; @ is the zone itself
 	Type  string // A, AAAA, CNAME, MX, TXT, SRV, CAA or NS
-	Value string // as in a zone file
+	Value string // as in a zone file; the quotes of a TXT record may be left out
 }
 
 // ACME is a certificate authority by RFC 8555, asked with http-01.

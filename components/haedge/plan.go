@@ -561,12 +561,23 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 	if slices.Contains(a.Maintenance, h) {
 		maintenance = "1\n"
 	}
+	var watched []string
+	for _, v := range a.VIPs {
+		link, _ := a.Plan.Link(h, a.networkOf(v))
+		watched = append(watched, v.Address+":"+link.Interface)
+	}
+	unit, err := host.Render(phases, "phases/keepalived/halinux-edge-watch.service.tmpl", strings.Join(watched, " "))
+	if err != nil {
+		return host.Phase{}, err
+	}
 	p, err := phase("keepalived",
 		host.File{Path: "/etc/keepalived/keepalived.conf", Content: config},
 		host.File{Path: "/etc/keepalived/maintenance", Content: maintenance},
 		host.File{Path: "/etc/keepalived/withdrawn", Content: maintenance},
 		executable(embedded("/usr/local/lib/halinux/edge-serving", "keepalived/edge-serving.sh")),
 		executable(embedded("/usr/local/lib/halinux/edge-backends", "keepalived/edge-backends.sh")),
+		executable(embedded("/usr/local/lib/halinux/edge-watch", "keepalived/edge-watch.sh")),
+		host.File{Path: "/etc/systemd/system/halinux-edge-watch.service", Content: unit},
 		embedded("/etc/systemd/system/keepalived.service.d/halinux.conf", "keepalived/halinux.conf"),
 	)
 	var all, lan []string
@@ -577,7 +588,7 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 		}
 	}
 	p.Vars = map[string]string{
-		"vip_filter": "src " + strings.Join(all, " or src "), "vip_set": strings.Join(all, ", "), "lan_vips": strings.Join(lan, " "), "asn": "",
+		"vip_filter": "src " + strings.Join(all, " or src "), "vip_set": strings.Join(all, ", "), "lan_vips": strings.Join(lan, " "), "watched": strings.Join(watched, " "), "asn": "",
 	}
 	if a.BGP != nil {
 		p.Vars["asn"] = fmt.Sprint(a.BGP.ASN)

@@ -624,11 +624,11 @@ func recordProblem(r Record) string {
 			return "is not priority, weight, port and name"
 		}
 	case "CAA":
-		if len(f) != 3 || !number(f[0], 255) || !slices.Contains([]string{"issue", "issuewild", "iodef"}, f[1]) || !txtValue.MatchString(strings.Trim(f[2], `"`)) {
+		if len(f) != 3 || !number(f[0], 255) || !slices.Contains([]string{"issue", "issuewild", "iodef"}, f[1]) || !txtValue.MatchString(unquoted(f[2])) {
 			return "is not flags, a tag and a value"
 		}
 	case "TXT":
-		if !txtValue.MatchString(r.Value) {
+		if !txtValue.MatchString(unquoted(r.Value)) {
 			return "is not up to 255 printable characters without quotes and backslashes"
 		}
 	default:

@@ -138,7 +138,7 @@ func (a *HAEdgeArgs) zones() (map[string]string, error) {
 	for _, r := range a.DNS.Records {
 		value := r.Value
 		if r.Type == "TXT" {
-			value = `"` + value + `"`
+			value = `"` + unquoted(value) + `"`
 		}
 		forward = append(forward, strings.ToLower(r.Name)+" "+r.Type+" "+value)
 	}
@@ -153,6 +153,14 @@ func (a *HAEdgeArgs) zones() (map[string]string, error) {
 		}
 	}
 	return texts, nil
+}
+
+// unquoted is the text of a TXT record, which may be given with its quotes.
+func unquoted(s string) string {
+	if len(s) > 1 && s[0] == '"' && s[len(s)-1] == '"' {
+		return s[1 : len(s)-1]
+	}
+	return s
 }
 
 // reverse is where the name of an address stands: one zone for each /24 in

@@ -1,4 +1,4 @@
-packages keepalived socat nftables
+packages keepalived socat nftables iputils-arping
 getent passwd keepalived_script >/dev/null ||
 	useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin keepalived_script
 # The checker wants the scripts in their places; nothing runs them yet.
@@ -22,7 +22,7 @@ release() { nft delete table ip halinux_hold 2>/dev/null || :; }
 # flight would be lost with the address, a late first packet is not.
 drain() {
 	# Should this run be cut short, nobody waits for long.
-	systemd-run -q --on-active=20 --unit="halinux-release-$$" nft delete table ip halinux_hold
+	systemd-run -q --on-active=20 --collect --unit="halinux-release-$$" nft delete table ip halinux_hold
 	nft -f - <<-EOF || fail "the kernel does not take the rule that holds new connections"
 		table ip halinux_hold {
 			chain prerouting {
@@ -51,5 +51,6 @@ if [ "$(cat /etc/keepalived/maintenance 2>/dev/null)" = 0 ] && [ "$(cat "$stage/
 	drain
 fi
 place
-! changed /etc/systemd/system/keepalived.service.d/halinux.conf || systemctl daemon-reload
+! changed /etc/systemd/system/keepalived.service.d/halinux.conf /etc/systemd/system/halinux-edge-watch.service || systemctl daemon-reload
 service keepalived.service reload
+[ -z "$watched" ] || service halinux-edge-watch.service restart

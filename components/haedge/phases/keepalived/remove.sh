@@ -1,2 +1,4 @@
-no_service keepalived.service
+no_service halinux-edge-watch.service keepalived.service
+nft delete table ip halinux_hold 2>/dev/null || :
 ! getent passwd keepalived_script >/dev/null || userdel keepalived_script
+rm -f /run/halinux/held-twice /var/lib/prometheus/node-exporter/halinux_edge.prom

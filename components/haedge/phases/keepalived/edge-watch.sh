@@ -1,0 +1,39 @@
+#!/bin/sh
+# edge-watch VIP:INTERFACE...: looks whether another host answers for a VIP that
+# is held here, which happens when the edges cannot hear each other's adverts
+# but the network passes everything else. It tells the journal (priority alert),
+# the node exporter, and the drift check by /run/halinux/held-twice.
+set -eu
+metrics=/var/lib/prometheus/node-exporter
+before=
+while :; do
+	twice=
+	for pair; do
+		vip=${pair%:*} interface=${pair#*:}
+		ip -4 -o address show dev "$interface" | grep -qF " $vip/32 " || continue
+		# Duplicate address detection: exit 1 when somebody else answers.
+		rc=0
+		arping -D -q -c 1 -w 1 -I "$interface" "$vip" || rc=$?
+		[ $rc != 1 ] || twice="$twice $vip"
+	done
+	if [ "$twice" != "$before" ]; then
+		if [ -n "$twice" ]; then
+			logger -t halinux-edge -p daemon.alert "held by another edge too:$twice; do VRRP packets (IP protocol 112) pass between the edges?"
+		else
+			logger -t halinux-edge -p daemon.notice "no VIP is held twice any more"
+		fi
+		before=$twice
+	fi
+	# shellcheck disable=SC2086 # a list of words
+	printf '%s\n' $twice >/run/halinux/held-twice
+	if [ -d "$metrics" ]; then
+		{
+			printf '# HELP halinux_vip_held_twice Whether another edge answers for a VIP that is held here.\n# TYPE halinux_vip_held_twice gauge\n'
+			for pair; do
+				case " $twice " in *" ${pair%:*} "*) value=1 ;; *) value=0 ;; esac
+				printf 'halinux_vip_held_twice{vip="%s"} %s\n' "${pair%:*}" "$value"
+			done
+		} >"$metrics/.halinux_edge" && mv "$metrics/.halinux_edge" "$metrics/halinux_edge.prom"
+	fi
+	sleep 2
+done
