@@ -79,7 +79,7 @@ func newAttachedStack(t *testing.T, attached *providers.Attached) *stack {
 	for k, v := range attached.Env {
 		env[k] = v
 	}
-	st.s, err = auto.UpsertStackInlineSource(ctx, "test", "contract", st.run,
+	st.s, err = auto.NewStackInlineSource(ctx, "test", "contract", st.run,
 		auto.Pulumi(cli), auto.EnvVars(env), auto.WorkDir(t.TempDir()),
 		auto.Project(workspace.Project{
 			Name:    tokens.PackageName("contract"),
