@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pulumi/pulumi-command/sdk/go/command/remote"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
@@ -680,28 +679,26 @@ func TestLogging(t *testing.T) {
 	}
 }
 
-// Nothing good comes of a line over 64 KiB in the log: the published plugin
-// hangs, the stand-in fails. Without a log it is fine.
+// Nothing good comes of a line over 64 KiB in the log. Without a log it is fine.
 func TestLongLine(t *testing.T) {
 	t.Parallel()
 	host, s := startSSHD(t), newStack(t)
 	args := remote.CommandArgs{
 		Connection: host.connect(),
 		Create:     pulumi.String("head -c 4000000 /dev/zero | tr '\\0' x; echo; echo end"),
+		Logging:    remote.LoggingNone,
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
-	defer cancel()
-	r := s.try(ctx, command(args))
-	require.Error(t, r.err)
-	if s.attached.Command() != nil {
-		assert.NoError(t, ctx.Err(), "the stand-in hangs")
-		assert.Contains(t, r.everything(t), "longer than 64 KiB")
-	} else {
-		s.unlock() // the engine was ended by force
-	}
-	args.Logging = remote.LoggingNone
 	up := s.up(command(args))
 	assert.Len(t, up.outputs["stdout"].Value, 4000000+len("\nend"))
+
+	if s.attached.Command() == nil {
+		t.Skip("SKIP: at such a line in the log the published plugin hangs for good, " +
+			"and its process outlives the engine; only the stand-in fails instead")
+	}
+	args.Logging = nil
+	r := s.fail(command(args))
+	assert.Contains(t, r.everything(t), "longer than 64 KiB")
+	require.NoError(t, s.ctx.Err(), "the stand-in hangs")
 }
 
 // A connection that another resource gives is unknown in a preview.

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -114,13 +115,16 @@ func (h *sshHost) start(t *testing.T, conf string) bool {
 	t.Helper()
 	cmd := exec.Command(sshdPath, "-D", "-e", "-f", conf)
 	cmd.Stderr = h.log
-	// Its own group: the sessions that it leaves behind end with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session that is left over holds the log open; it must not hold the test.
+	cmd.WaitDelay = 5 * time.Second
 	require.NoError(t, cmd.Start())
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
 	h.stop = sync.OnceFunc(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		// Each session of sshd is a process group of its own.
+		for _, pid := range append(descendants(cmd.Process.Pid), cmd.Process.Pid) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 		<-ended
 	})
 	t.Cleanup(h.stop)
@@ -137,6 +141,21 @@ func (h *sshHost) start(t *testing.T, conf string) bool {
 		_ = conn.Close()
 		return true
 	}) && !isClosed(ended)
+}
+
+// descendants lists the processes that pid started, directly or not.
+func descendants(pid int) []int {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", pid))
+	if err != nil {
+		return nil // it has ended
+	}
+	var all []int
+	for _, field := range strings.Fields(string(children)) {
+		if child, err := strconv.Atoi(field); err == nil {
+			all = append(append(all, descendants(child)...), child)
+		}
+	}
+	return all
 }
 
 func (h *sshHost) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(h.port)) }

@@ -162,12 +162,6 @@ func (s *stack) refresh() {
 	require.NoError(s.t, err)
 }
 
-// unlock lets the stack be used after an engine was ended by force.
-func (s *stack) unlock() {
-	s.t.Helper()
-	require.NoError(s.t, s.s.Cancel(s.ctx))
-}
-
 // revealed is the inputs of one resource with its secrets in the clear.
 func (s *stack) revealed(name string) map[string]any {
 	s.t.Helper()
