@@ -679,7 +679,8 @@ func TestLogging(t *testing.T) {
 	}
 }
 
-// Nothing good comes of a line over 64 KiB in the log. Without a log it is fine.
+// Nothing good comes of a line over 64 KiB in the log, nor of megabytes of output
+// in the environment of the next run. Without both it is fine.
 func TestLongLine(t *testing.T) {
 	t.Parallel()
 	host, s := startSSHD(t), newStack(t)
@@ -691,12 +692,19 @@ func TestLongLine(t *testing.T) {
 	up := s.up(command(args))
 	assert.Len(t, up.outputs["stdout"].Value, 4000000+len("\nend"))
 
+	// The next run gets the output of this one as a variable, which is more than
+	// an SSH server takes in one message: it hangs up.
+	args.Stdin = pulumi.String("change")
+	r := s.fail(command(args))
+	assert.Contains(t, r.everything(t), "PULUMI_COMMAND_STDOUT")
+	args.AddPreviousOutputInEnv = pulumi.Bool(false)
+
 	if s.attached.Command() == nil {
 		t.Skip("SKIP: at such a line in the log the published plugin hangs for good, " +
 			"and its process outlives the engine; only the stand-in fails instead")
 	}
 	args.Logging = nil
-	r := s.fail(command(args))
+	r = s.fail(command(args))
 	assert.Contains(t, r.everything(t), "longer than 64 KiB")
 	require.NoError(t, s.ctx.Err(), "the stand-in hangs")
 }
