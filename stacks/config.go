@@ -23,18 +23,33 @@ import (
 )
 
 // Config is what a stack's configuration may say, below the key "halinux:".
+// Beside its own keys it takes the arguments of the components as they are.
 type Config struct {
+	// Domain is the DNS domain of all hosts.
+	Domain string
+	// Networks and Hosts are the address plan.
+	Networks []host.Network
+	Hosts    []HostConfig
 	// SSH holds for every host unless the host says otherwise.
 	SSH SSHConfig
-	// Hosts are the machines of the platform.
-	Hosts []HostConfig
 	// Drift is "off" (default) or "detect": look at all hosts before the
 	// preview or update, and show and repair what differs on them.
 	Drift string
-	// Secrets are named values; the rest of the configuration refers to them
-	// by name. Set them with
-	// `pulumi config set --path 'secrets.<name>' --secret`.
-	Secrets map[string]string
+	// Base is the base system of every host.
+	Base host.BaseArgs
+	// Secrets are set with `pulumi config set --path 'secrets.tsig' --secret`.
+	Secrets SecretsConfig
+}
+
+// SecretsConfig are the values that stand encrypted in the settings.
+type SecretsConfig struct {
+	// BGP are the passwords of the BGP peers, by the peer's name.
+	BGP map[string]string
+	// Certificates are the private keys of given certificates, as PEM, by the
+	// site's name.
+	Certificates map[string]string
+	// TSIG is the key for zone transfers. Default: made once.
+	TSIG string
 }
 
 // SSHConfig is the way to the hosts.
@@ -59,15 +74,18 @@ type ProxyConfig struct {
 
 // HostConfig is one machine.
 type HostConfig struct {
-	Name string
-	// Address is where the controller reaches the host.
+	Name  string
+	Roles []string
+	// Address is where the controller reaches the host. Default: the address
+	// of its first link.
 	Address string
 	HostKey string // default: from knownHosts
 	SSH     *SSHConfig
+	Links   []host.Link
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"ssh", "hosts", "drift", "secrets"}
+var keys = []string{"domain", "networks", "hosts", "ssh", "drift", "base", "secrets"}
 
 // Load reads the configuration of the stack that runs.
 func Load(ctx *pulumi.Context) (*Config, error) {
@@ -203,7 +221,39 @@ func (c *Config) Validate() problem.List {
 	for i, h := range hosts {
 		l.Include(fmt.Sprintf("hosts[%d]", i), h.Validate())
 	}
+	base, bl := c.base(hosts)
+	l.Include("base", bl)
+	l.Include("base", base.Validate())
 	return l
+}
+
+// plan is the address plan.
+func (c *Config) plan() host.AddressPlan {
+	p := host.AddressPlan{Domain: c.Domain, Networks: c.Networks}
+	for _, h := range c.Hosts {
+		p.Hosts = append(p.Hosts, host.PlannedHost{Name: h.Name, Roles: h.Roles, Links: h.Links})
+	}
+	return p
+}
+
+// base are the arguments of the base system.
+func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
+	var l problem.List
+	args := c.Base
+	args.Hosts, args.Plan = hosts, c.plan()
+	args.Packages.Sources = slices.Clone(args.Packages.Sources)
+	for i := range args.Packages.Sources {
+		s := &args.Packages.Sources[i]
+		if s.Key != "" || s.KeyFile == "" {
+			continue
+		}
+		key, err := os.ReadFile(expand(s.KeyFile))
+		if err != nil {
+			l.Add(fmt.Sprintf("packages.sources[%d].keyFile", i), err.Error(), "give the path of the source's public key")
+		}
+		s.Key = string(key)
+	}
+	return &args, l
 }
 
 // hosts are the machines with the way to each.
@@ -214,6 +264,9 @@ func (c *Config) hosts() ([]host.Host, problem.List) {
 		way := c.SSH
 		if hc.SSH != nil {
 			way = *hc.SSH
+		}
+		if hc.Address == "" && len(hc.Links) > 0 {
+			hc.Address = hc.Links[0].Address
 		}
 		s := host.SSH{
 			Address: hc.Address, Port: way.Port, User: way.User, HostKey: hc.HostKey,

@@ -34,18 +34,9 @@ func Platform(ctx *pulumi.Context) error {
 			}
 		}
 	}
-	var stack pulumi.ResourceState
-	if err := ctx.RegisterComponentResource("halinux:index:Trial", "trial", &stack); err != nil {
+	baseArgs, _ := c.base(hosts)
+	if _, err := host.NewBase(ctx, "base", baseArgs); err != nil {
 		return err
-	}
-	for _, h := range hosts {
-		if _, err := h.Apply(ctx, "trial", &stack, []host.Phase{{
-			Name:     "hello",
-			Files:    []host.File{{Path: "/etc/halinux-hello", Content: "hello from " + h.Name + "\n"}},
-			Converge: "place\n",
-		}}); err != nil {
-			return err
-		}
 	}
 	return nil
 }

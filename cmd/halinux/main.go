@@ -77,6 +77,11 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 		return err
 	}
 	defer attached.Close()
+	// The backend of files writes the whole state before and after every step:
+	// with 100 hosts that is minutes and gigabytes. Written once, at the end
+	// or at an error, it costs nothing; a run that is killed leaves no record,
+	// and the next one converges the same phases again.
+	attached.Env["PULUMI_SKIP_CHECKPOINTS"] = "true"
 	s, err := open(ctx, stack, work, attached.Env)
 	if err != nil {
 		return err
@@ -87,7 +92,7 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 	start := time.Now()
 	switch verb {
 	case "up":
-		_, err = s.Up(ctx, with(diff, optup.Diff(), optup.Parallel(parallel), optup.ProgressStreams(os.Stdout), optup.ErrorProgressStreams(os.Stderr))...)
+		_, err = s.Up(ctx, with(diff, optup.Diff(), optup.Parallel(parallel), optup.ShowSecrets(false), optup.ProgressStreams(os.Stdout), optup.ErrorProgressStreams(os.Stderr))...)
 	case "preview":
 		_, err = s.Preview(ctx, with(diff, optpreview.Diff(), optpreview.Parallel(parallel), optpreview.ProgressStreams(os.Stdout), optpreview.ErrorProgressStreams(os.Stderr))...)
 	case "destroy":

@@ -20,8 +20,8 @@ const BaseType = "halinux:index:Base"
 type BaseArgs struct {
 	// Hosts are the machines, each with the way to it; their names are those
 	// of the plan.
-	Hosts     []Host
-	Plan      AddressPlan
+	Hosts     []Host      `mapstructure:"-"`
+	Plan      AddressPlan `mapstructure:"-"`
 	Preflight PreflightArgs
 	Packages  PackageSource
 	Updates   Updates
@@ -53,6 +53,9 @@ type Source struct {
 	Suites     []string
 	Components []string // default main; none for a suite that ends in a slash
 	Key        string   // the public key of its signature, armored
+	// KeyFile is where the program finds Key, when it is not given itself: a
+	// path on the controller.
+	KeyFile string
 }
 
 // Pin holds packages to a version (apt_preferences(5)).
@@ -142,7 +145,7 @@ type Firewall struct {
 	// networks or hosts. Required; the controller has to be in it.
 	SSH []string
 	// Flows are what the components need: filled in by the program.
-	Flows []Flow
+	Flows []Flow `mapstructure:"-"`
 	// Extra are flows beyond those.
 	Extra []Flow
 	// Forward names hosts that pass on packets of others (routers, nodes of a

@@ -187,6 +187,9 @@ apt_get() {
 		cat "$work/apt"
 		[ $rc != 0 ] || return 0
 		reason=$(grep -E '^(E|W):' "$work/apt" | head -n 1)
+		if grep -q ' 404 ' "$work/apt" && grep -q 'does not have a Release file' "$work/apt"; then
+			fail "apt-get $1: $reason" "check the address, the suite and the components of the package source"
+		fi
 		case $reason in
 		*'Unable to locate package'* | *'no installation candidate'* | *'was not found'* | *'unmet dependencies'* | *'held broken'*)
 			fail "apt-get $1: $reason" "check the package's name, the version, and the package source of this host" ;;

@@ -32,7 +32,7 @@ func newMachine(t *testing.T) *machine {
 	for _, d := range []string{"lib", "log", "run", "srv"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(m.root, d), 0o755))
 	}
-	m.ok(libraryInstall, library)
+	m.ok(libraryInstall, packed(library))
 	return m
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -248,7 +249,7 @@ func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, ph
 			Connection: connection,
 			Create:     pulumi.String(libraryInstall),
 			Delete:     pulumi.String("[ ! -d /var/lib/halinux ] || " + asRoot + " sh " + libraryPath + " forget\n"),
-			Stdin:      pulumi.ToSecret(pulumi.String(library)).(pulumi.StringOutput),
+			Stdin:      pulumi.ToSecret(pulumi.String(packed(library))).(pulumi.StringOutput),
 		}), h.with(parent, opts)...)
 		if err != nil {
 			return h, err
@@ -324,8 +325,17 @@ var libraryInstall = fmt.Sprintf(`# the shell library of the phases, version %x
 set -eu
 as=%s
 $as mkdir -p -m 700 /var/lib/halinux
-$as sh -c 'umask 077; cat >%[3]s.new && grep -q "^# end of the library" %[3]s.new && mv -f %[3]s.new %[3]s'
+$as sh -c 'umask 077; base64 -d | gunzip >%[3]s.new && grep -q "^# end of the library" %[3]s.new && mv -f %[3]s.new %[3]s'
 `, sha256.Sum256([]byte(library)), asRoot, libraryPath)
+
+// packed makes the library small, since the state holds it for every host.
+func packed(text string) string {
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	_, _ = z.Write([]byte(text)) // a buffer takes everything
+	_ = z.Close()
+	return base64.StdEncoding.EncodeToString(b.Bytes())
+}
 
 // quote makes one word of a POSIX shell out of any text.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
