@@ -4,6 +4,7 @@
 package stacks
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/problem"
 )
@@ -37,8 +39,18 @@ type Config struct {
 	Drift string
 	// Base is the base system of every host.
 	Base host.BaseArgs
+	// Edge is the load balancers. Default: none.
+	Edge *EdgeConfig
 	// Secrets are set with `pulumi config set --path 'secrets.tsig' --secret`.
 	Secrets SecretsConfig
+}
+
+// EdgeConfig is the edge: the hosts by their role, and the rest as haedge
+// describes it.
+type EdgeConfig struct {
+	haedge.HAEdgeArgs `mapstructure:",squash"`
+	// Role is which hosts are edges. Default "edge".
+	Role string
 }
 
 // SecretsConfig are the values that stand encrypted in the settings.
@@ -85,7 +97,7 @@ type HostConfig struct {
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "hosts", "ssh", "drift", "base", "secrets"}
+var keys = []string{"domain", "networks", "hosts", "ssh", "drift", "base", "edge", "secrets"}
 
 // Load reads the configuration of the stack that runs.
 func Load(ctx *pulumi.Context) (*Config, error) {
@@ -221,6 +233,11 @@ func (c *Config) Validate() problem.List {
 	for i, h := range hosts {
 		l.Include(fmt.Sprintf("hosts[%d]", i), h.Validate())
 	}
+	edge := c.edge(hosts)
+	if edge != nil {
+		l.Include("edge", edge.Validate())
+	}
+	l.Include("secrets", c.validateSecrets(edge))
 	base, bl := c.base(hosts)
 	l.Include("base", bl)
 	l.Include("base", base.Validate())
@@ -241,6 +258,9 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 	var l problem.List
 	args := c.Base
 	args.Hosts, args.Plan = hosts, c.plan()
+	if edge := c.edge(hosts); edge != nil {
+		args.Firewall.Flows = edge.Flows()
+	}
 	args.Packages.Sources = slices.Clone(args.Packages.Sources)
 	for i := range args.Packages.Sources {
 		s := &args.Packages.Sources[i]
@@ -254,6 +274,72 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 		s.Key = string(key)
 	}
 	return &args, l
+}
+
+// edge are the arguments of the edge, or nil where there is none.
+func (c *Config) edge(hosts []host.Host) *haedge.HAEdgeArgs {
+	if c.Edge == nil {
+		return nil
+	}
+	args := c.Edge.HAEdgeArgs
+	args.Plan = c.plan()
+	names := args.Plan.ByRole(cmp.Or(c.Edge.Role, "edge"))
+	for _, h := range hosts {
+		if slices.Contains(names, h.Name) {
+			args.Hosts = append(args.Hosts, h)
+		}
+	}
+	if args.BGP != nil {
+		bgp := *args.BGP
+		bgp.Peers = slices.Clone(bgp.Peers)
+		for i, p := range bgp.Peers {
+			if password, ok := c.Secrets.BGP[p.Name]; ok {
+				bgp.Peers[i].Password = secret(password)
+			}
+		}
+		args.BGP = &bgp
+	}
+	args.Sites = slices.Clone(args.Sites)
+	for i, s := range args.Sites {
+		args.Sites[i].Certificate.Key = c.Secrets.Certificates[s.Name]
+	}
+	if args.DNS != nil && c.Secrets.TSIG != "" {
+		dns := *args.DNS
+		dns.Key = secret(c.Secrets.TSIG)
+		args.DNS = &dns
+	}
+	return &args
+}
+
+func secret(value string) pulumi.StringInput {
+	return pulumi.ToSecret(pulumi.String(value)).(pulumi.StringOutput)
+}
+
+// validateSecrets finds secrets that nothing uses: a name with a typing error.
+func (c *Config) validateSecrets(edge *haedge.HAEdgeArgs) problem.List {
+	var l problem.List
+	peers, sites := map[string]bool{}, map[string]bool{}
+	if edge != nil {
+		for _, s := range edge.Sites {
+			sites[s.Name] = true
+		}
+		if edge.BGP != nil {
+			for _, p := range edge.BGP.Peers {
+				peers[p.Name] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Secrets.BGP)) {
+		if !peers[name] {
+			l.Add("bgp."+name, "there is no BGP peer of this name", "check the spelling")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Secrets.Certificates)) {
+		if !sites[name] {
+			l.Add("certificates."+name, "there is no site of this name", "check the spelling")
+		}
+	}
+	return l
 }
 
 // hosts are the machines with the way to each.

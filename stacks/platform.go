@@ -6,6 +6,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
 )
 
@@ -35,8 +36,26 @@ func Platform(ctx *pulumi.Context) error {
 		}
 	}
 	baseArgs, _ := c.base(hosts)
-	if _, err := host.NewBase(ctx, "base", baseArgs); err != nil {
+	base, err := host.NewBase(ctx, "base", baseArgs)
+	if err != nil {
 		return err
+	}
+	ctx.Export("addresses", base.Addresses)
+
+	if edgeArgs := c.edge(hosts); edgeArgs != nil {
+		for i, h := range edgeArgs.Hosts {
+			edgeArgs.Hosts[i] = base.Hosts[h.Name]
+		}
+		edge, err := haedge.NewHAEdge(ctx, "edge", edgeArgs)
+		if err != nil {
+			return err
+		}
+		ctx.Export("vips", edge.VIPs)
+		ctx.Export("publicVips", edge.PublicVIPs)
+		ctx.Export("dnsServers", edge.DNSServers)
+		ctx.Export("endpoints", edge.Endpoints)
+		ctx.Export("siteUrls", edge.SiteURLs)
+		ctx.Export("caCertificate", edge.CACertificate)
 	}
 	return nil
 }

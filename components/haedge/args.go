@@ -11,9 +11,9 @@ import (
 // HAEdgeArgs says what the edge serves and on which hosts.
 type HAEdgeArgs struct {
 	// Hosts are the edges, two or more. All of them do the same work.
-	Hosts []host.Host
+	Hosts []host.Host `mapstructure:"-"`
 	// Plan has the edges' addresses, and every host that a backend names.
-	Plan host.AddressPlan
+	Plan host.AddressPlan `mapstructure:"-"`
 	// Network is the plan's network on which the edges talk to each other
 	// (VRRP, zone transfers, HAProxy's peers) and reach the backends.
 	Network string
