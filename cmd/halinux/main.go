@@ -90,22 +90,54 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 		return err
 	}
 	start := time.Now()
+	out, errOut := &terse{w: os.Stdout}, &terse{w: os.Stderr}
+	defer out.Close()
+	defer errOut.Close()
 	switch verb {
 	case "up":
-		_, err = s.Up(ctx, with(diff, optup.Diff(), optup.Parallel(parallel), optup.ShowSecrets(false), optup.ProgressStreams(os.Stdout), optup.ErrorProgressStreams(os.Stderr))...)
+		_, err = s.Up(ctx, with(diff, optup.Diff(), optup.Parallel(parallel), optup.ShowSecrets(false), optup.ProgressStreams(out), optup.ErrorProgressStreams(errOut))...)
 	case "preview":
-		_, err = s.Preview(ctx, with(diff, optpreview.Diff(), optpreview.Parallel(parallel), optpreview.ProgressStreams(os.Stdout), optpreview.ErrorProgressStreams(os.Stderr))...)
+		_, err = s.Preview(ctx, with(diff, optpreview.Diff(), optpreview.Parallel(parallel), optpreview.ProgressStreams(out), optpreview.ErrorProgressStreams(errOut))...)
 	case "destroy":
-		_, err = s.Destroy(ctx, optdestroy.Parallel(parallel), optdestroy.ProgressStreams(os.Stdout), optdestroy.ErrorProgressStreams(os.Stderr))
+		_, err = s.Destroy(ctx, optdestroy.Parallel(parallel), optdestroy.ProgressStreams(out), optdestroy.ErrorProgressStreams(errOut))
 	case "outputs":
 		return printOutputs(ctx, s)
 	default:
 		return fmt.Errorf("there is no verb %q", verb)
 	}
 	if err != nil {
-		return exitCode(1) // the engine has said why
+		// The engine has said why. What it was at when it was interrupted
+		// counts as unknown, and it would warn of it for ever: for phases the
+		// next run settles it.
+		if err := forgetPending(context.WithoutCancel(ctx), s); err != nil {
+			fmt.Fprintln(os.Stderr, "halinux:", err)
+		}
+		return exitCode(1)
 	}
 	fmt.Printf("%s: done after %s\n", verb, time.Since(start).Round(100*time.Millisecond))
+	return nil
+}
+
+// forgetPending takes interrupted operations out of the state.
+func forgetPending(ctx context.Context, s auto.Stack) error {
+	state, err := s.Export(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the state: %w", err)
+	}
+	var d map[string]json.RawMessage
+	if err := json.Unmarshal(state.Deployment, &d); err != nil {
+		return fmt.Errorf("reading the state: %w", err)
+	}
+	if _, pending := d["pending_operations"]; !pending {
+		return nil
+	}
+	delete(d, "pending_operations")
+	if state.Deployment, err = json.Marshal(d); err != nil {
+		return err
+	}
+	if err := s.Import(ctx, state); err != nil {
+		return fmt.Errorf("writing the state: %w", err)
+	}
 	return nil
 }
 

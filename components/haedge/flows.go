@@ -80,7 +80,7 @@ func (a *HAEdgeArgs) backendFlows() []host.Flow {
 			}
 		}
 		for _, h := range order {
-			flows = append(flows, host.Flow{Name: "haedge: backends of " + name, To: []string{h}, Protocol: "tcp", Ports: ports[h], From: a.hostNames()})
+			flows = append(flows, host.Flow{Name: "haedge: backends of " + name, To: []string{h}, Theirs: true, Protocol: "tcp", Ports: ports[h], From: a.hostNames()})
 		}
 	}
 	for _, s := range a.Sites {

@@ -18,6 +18,9 @@ type Flow struct {
 	To       []string
 	Protocol string // tcp, udp, icmp or vrrp
 	Ports    []int  // of tcp and udp
+	// Theirs says that the hosts receive it with a daemon of their own, which
+	// may be there already: the preflight does not call the port taken.
+	Theirs bool
 	// From says who may send it: ranges, addresses, names of networks, or
 	// names of hosts of the plan. Default: everybody.
 	From []string

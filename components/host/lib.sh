@@ -25,9 +25,10 @@ say() {
 	(printf '%s\n' "$*" >&3) 2>/dev/null || :
 }
 
-# fail WHAT [REMEDY]: ends the phase with one clear error.
+# fail WHAT [REMEDY]: ends the phase with one clear error. In a script it goes
+# to the log alone, whose end the controller gets anyway.
 fail() {
-	say "error: ${host:-this host}: ${phase:-halinux}: $1${2:+; $2}"
+	printf 'error: %s: %s: %s\n' "${host:-this host}" "${phase:-halinux}" "$1${2:+; $2}" >&"$(if [ "${verb:-}" = script ]; then echo 1; else echo 2; fi)"
 	exit 1
 }
 
@@ -534,5 +535,4 @@ verb_forget() {
 verb=$1
 shift
 "verb_$verb" "$@"
-exit
 # end of the library

@@ -268,7 +268,7 @@ func (a *BaseArgs) preflightVars(h Host) map[string]string {
 	}
 	var ports, links []string
 	for _, f := range a.Firewall.Flows {
-		if slices.Contains(f.To, h.Name) && (f.Protocol == "tcp" || f.Protocol == "udp") {
+		if slices.Contains(f.To, h.Name) && !f.Theirs && (f.Protocol == "tcp" || f.Protocol == "udp") {
 			for _, n := range f.Ports {
 				ports = append(ports, fmt.Sprintf("%s/%d", f.Protocol, n))
 			}
