@@ -18,8 +18,8 @@ var quoted = regexp.MustCompile(`: running "(?:[^"\\]|\\.)*":`)
 func (t *terse) Write(p []byte) (int, error) {
 	t.line = append(t.line, p...)
 	end := bytes.LastIndexByte(t.line, '\n') + 1
-	if end == 0 && !bytes.Contains(t.line, []byte(`running "`)) {
-		end = len(t.line) // progress dots are no lines
+	if end == 0 && len(bytes.Trim(t.line, "@ updating.")) == 0 {
+		end = len(t.line) // the dots of progress are worth seeing at once
 	}
 	if _, err := t.w.Write(quoted.ReplaceAll(t.line[:end], []byte(":"))); err != nil {
 		return 0, err
