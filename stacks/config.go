@@ -311,6 +311,25 @@ func (c *Config) edge(hosts []host.Host) *haedge.HAEdgeArgs {
 	return &args
 }
 
+// resolver points all hosts at the name servers on the edges, once these
+// answer.
+func (c *Config) resolver(args *host.BaseArgs, base *host.Base, edge *haedge.HAEdge) *host.ResolverArgs {
+	r := &host.ResolverArgs{Plan: args.Plan}
+	var ready []pulumi.Resource
+	for _, name := range slices.Sorted(maps.Keys(edge.Hosts)) {
+		ready = append(ready, edge.Hosts[name].Resources()...)
+		r.Servers = append(r.Servers, args.Plan.Address(name, c.Edge.Network).String())
+	}
+	for _, h := range args.Hosts {
+		if e, ok := edge.Hosts[h.Name]; ok {
+			r.Hosts = append(r.Hosts, e)
+		} else {
+			r.Hosts = append(r.Hosts, base.Hosts[h.Name].After(ready...))
+		}
+	}
+	return r
+}
+
 func secret(value string) pulumi.StringInput {
 	return pulumi.ToSecret(pulumi.String(value)).(pulumi.StringOutput)
 }

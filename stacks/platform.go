@@ -56,6 +56,12 @@ func Platform(ctx *pulumi.Context) error {
 		ctx.Export("endpoints", edge.Endpoints)
 		ctx.Export("siteUrls", edge.SiteURLs)
 		ctx.Export("caCertificate", edge.CACertificate)
+
+		if edgeArgs.DNS != nil {
+			if _, err := host.NewResolver(ctx, "resolver", c.resolver(baseArgs, base, edge)); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

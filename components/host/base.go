@@ -141,6 +141,9 @@ type NetworkArgs struct {
 // Firewall is the packet filter of every host.
 type Firewall struct {
 	Off bool
+	// Except names hosts that something else protects, or whose kernel cannot
+	// filter packets.
+	Except []string
 	// SSH says from where hosts may be administered: ranges, or names of
 	// networks or hosts. Required; the controller has to be in it.
 	SSH []string

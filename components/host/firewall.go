@@ -22,7 +22,7 @@ func confirmSeconds(d time.Duration) string {
 // table "inet halinux", which is replaced as a whole; other tables are not
 // touched.
 func (a *BaseArgs) firewallPhase(h Host) (*Phase, error) {
-	if a.Firewall.Off {
+	if a.Firewall.Off || slices.Contains(a.Firewall.Except, h.Name) {
 		return nil, nil
 	}
 	var rules []string

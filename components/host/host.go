@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 
 	"github.com/pulumi/pulumi-command/sdk/go/command/remote"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -55,6 +56,12 @@ type SSH struct {
 	// DialAttempts is after how many failed attempts a host counts as
 	// unreachable; default 10.
 	DialAttempts int
+}
+
+// After is the host with something more for its next phase to wait for.
+func (h Host) After(resources ...pulumi.Resource) Host {
+	h.after = append(slices.Clone(h.after), resources...)
+	return h
 }
 
 // DNSLabel is what a name must be to stand in host names, file names and

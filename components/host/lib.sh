@@ -295,7 +295,7 @@ reached() {
 	# shellcheck disable=SC2086 # client, port, server, port
 	set -- $connection
 	case $1 in *:*) ip_=ip6 ;; *) ip_=ip ;; esac
-	! command -v nft >/dev/null || nft -f - <<-END
+	! filters || nft -f - <<-END
 		table inet halinux_probe {
 			chain in {
 				type filter hook prerouting priority raw
@@ -315,9 +315,11 @@ reached() {
 		while [ "$(acked "$@")" -le "$before_" ] && [ "$(date +%s)" -lt $until_ ]; do sleep 0.1; done
 		[ "$(acked "$@")" -le "$before_" ] || said_=$((said_ + 1))
 	done
-	! command -v nft >/dev/null || nft delete table inet halinux_probe
+	! filters || nft delete table inet halinux_probe
 	[ $said_ = 2 ] || fail "with this change the controller ($1, to $3 port $4) could not reach this host" "let it in, or correct the change"
 }
+# filters: whether this kernel can filter packets of IP at all.
+filters() { nft -c add table inet halinux_probe 2>/dev/null; }
 acked() {
 	case $1 in *:*) set -- "[$1]" "$2" "[$3]" "$4" ;; esac
 	ss -tinH "src $3 and dst $1 and sport = :$4 and dport = :$2" | awk 'match($0, /bytes_acked:[0-9]+/) {n = substr($0, RSTART + 12, RLENGTH - 12)} END {print n + 0}'
@@ -386,7 +388,8 @@ verb_converge() {
 	[ ! -e "$log" ] || [ "$(stat -c %s "$log")" -lt 1000000 ] || mv -f "$log" "$log.1"
 	printf "phase='%s' host='%s' here='%s' work='%s' stage='%s' connection='%s'\n" \
 		"$phase" "$host" "$here" "$work" "$stage" "$connection" >>"$work/vars"
-	from=$(cat "$log" 2>/dev/null | wc -c)
+	from=0
+	[ ! -e "$log" ] || from=$(wc -c <"$log")
 	rc=0
 	if [ "$once" = yes ] && [ -e "$here/once" ]; then
 		say "done once before" >>"$log"
