@@ -66,6 +66,9 @@ func run(args []string) (int, error) {
 		}
 		return nil
 	}
+	if verb == "_kvm" {
+		return code(0, lab.RunProbeGuest())
+	}
 	topology := ""
 	switch verb {
 	case "image", "up", "setup":
