@@ -27,7 +27,16 @@ func (l *Lab) umlDir() string { return l.imageDir("uml", "sid", "user-mode-linux
 
 // diskDir holds a virtual machine's root disk, shared and read-only.
 func (l *Lab) diskDir(packages []string) string {
-	inputs := []string{l.baseDir(), l.umlDir()}
+	return l.imageDir("disk", append(l.diskInputs(packages), l.umlDir())...)
+}
+
+// kvmDiskDir is the same for virtual machines under kvm.
+func (l *Lab) kvmDiskDir(packages []string) string {
+	return l.imageDir("kvmdisk", append(l.diskInputs(packages), l.kernelDir())...)
+}
+
+func (l *Lab) diskInputs(packages []string) []string {
+	inputs := []string{l.baseDir()}
 	if len(packages) > 0 {
 		inputs = append(inputs, l.layerDir(packages))
 	}
@@ -37,7 +46,7 @@ func (l *Lab) diskDir(packages []string) string {
 		}
 		return nil
 	})
-	return l.imageDir("disk", inputs...)
+	return inputs
 }
 
 func (l *Lab) buildUML(ctx context.Context, s sources, dir string) error {
@@ -71,7 +80,45 @@ func (l *Lab) buildUML(ctx context.Context, s sources, dir string) error {
 // diskSize of a virtual machine's root disk. It is sparse.
 const diskSize = "8G"
 
-func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) (err error) {
+// buildDisk makes the root disk for user-mode Linux.
+func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) error {
+	return l.buildRootDisk(ctx, packages, dir, func(root string) error {
+		if err := run(inChroot(ctx, root, "systemctl", "enable", "lab-links.service")); err != nil {
+			return err
+		}
+		versions, err := filepath.Glob(filepath.Join(l.umlDir(), "root/usr/lib/uml/modules/*"))
+		if err != nil || len(versions) != 1 {
+			return fmt.Errorf("modules of user-mode Linux: found %v: %w", versions, err)
+		}
+		modules := filepath.Join(root, "usr/lib/modules")
+		if err := os.MkdirAll(modules, 0o755); err != nil {
+			return err
+		}
+		if err := run(exec.CommandContext(ctx, "cp", "-a", versions[0], modules)); err != nil {
+			return err
+		}
+		return run(inChroot(ctx, root, "depmod", filepath.Base(versions[0])))
+	})
+}
+
+// buildKVMDisk makes the root disk for kvm.
+func (l *Lab) buildKVMDisk(ctx context.Context, packages []string, dir string) error {
+	versions, err := filepath.Glob(filepath.Join(l.kernelDir(), "upper/usr/lib/modules/*"))
+	if err != nil || len(versions) != 1 {
+		return fmt.Errorf("modules of the kernel: found %v: %w", versions, err)
+	}
+	return l.buildRootDisk(ctx, packages, dir, func(root string) error {
+		modules := filepath.Join(root, "usr/lib/modules")
+		if err := os.MkdirAll(modules, 0o755); err != nil {
+			return err
+		}
+		return run(exec.CommandContext(ctx, "cp", "-a", versions[0], modules))
+	})
+}
+
+// buildRootDisk makes a file system of the base, the packages, what virtual
+// machines have beside, and what finish adds.
+func (l *Lab) buildRootDisk(ctx context.Context, packages []string, dir string, finish func(root string) error) (err error) {
 	merged, upper, work := filepath.Join(dir, "root"), filepath.Join(dir, "upper"), filepath.Join(dir, "work")
 	for _, d := range []string{merged, upper, work} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -95,21 +142,7 @@ func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) (err
 	if err := plant(merged, guest); err != nil {
 		return err
 	}
-	if err := run(inChroot(ctx, merged, "systemctl", "enable", "lab-links.service")); err != nil {
-		return err
-	}
-	modules := filepath.Join(merged, "usr/lib/modules")
-	if err := os.MkdirAll(modules, 0o755); err != nil {
-		return err
-	}
-	versions, err := filepath.Glob(filepath.Join(l.umlDir(), "root/usr/lib/uml/modules/*"))
-	if err != nil || len(versions) != 1 {
-		return fmt.Errorf("modules of user-mode Linux: found %v: %w", versions, err)
-	}
-	if err := run(exec.CommandContext(ctx, "cp", "-a", versions[0], modules)); err != nil {
-		return err
-	}
-	if err := run(inChroot(ctx, merged, "depmod", filepath.Base(versions[0]))); err != nil {
+	if err := finish(merged); err != nil {
 		return err
 	}
 	image := filepath.Join(dir, "root.img")

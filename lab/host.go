@@ -27,13 +27,43 @@ type driver interface {
 	clear() error
 }
 
-// driver chooses how a host runs, by what it needs.
+// driver is how a host runs: as it did at its first boot, since its disk fits
+// no other way, else as it will.
 func (l *Lab) driver(h *Host) driver {
-	if h.needsKernel() {
-		return uml{lab: l, host: h}
+	choice := l.chooseDriver(h)
+	if recorded, err := os.ReadFile(l.driverPath(h.name)); err == nil {
+		choice = string(recorded)
 	}
-	return container{lab: l, host: h}
+	switch choice {
+	case "kvm", "tcg":
+		return kvm{lab: l, host: h, accel: choice}
+	case "uml":
+		return uml{lab: l, host: h}
+	default:
+		return container{lab: l, host: h}
+	}
 }
+
+// chooseDriver goes by what the host needs, and what the machine can do.
+// LAB_DRIVER=kvm makes every host a virtual machine under kvm, LAB_DRIVER=uml
+// leaves kvm alone, and LAB_DRIVER=tcg (qemu without any support, very slow)
+// serves to try the kvm driver where kvm does not work.
+func (l *Lab) chooseDriver(h *Host) string {
+	switch forced := os.Getenv("LAB_DRIVER"); {
+	case forced == "kvm":
+		return forced
+	case !h.needsKernel():
+		return "container"
+	case forced == "tcg" || forced == "uml":
+		return forced
+	case l.kvmAnswer() == kvmYes:
+		return "kvm"
+	default:
+		return "uml"
+	}
+}
+
+func (l *Lab) driverPath(host string) string { return filepath.Join(l.hostDir(host), "driver") }
 
 func (l *Lab) hostLock(host string) string { return filepath.Join(l.hostDir(host), "power.lock") }
 
@@ -100,6 +130,9 @@ func (l *Lab) Supervise(ctx context.Context, host string) error {
 		return err
 	}
 	d := l.driver(h)
+	if err := writeFile(l.driverPath(host), []byte(d.name()), 0o644); err != nil {
+		return err
+	}
 	for {
 		if err := l.clearHost(h); err != nil {
 			return err

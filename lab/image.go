@@ -92,27 +92,61 @@ func (l *Lab) Build(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range l.topology.hostNames() {
-		h := l.topology.Hosts[name]
-		if !h.needsKernel() {
-			continue
-		}
-		if err := l.buildImage("user-mode Linux", l.umlDir(), func(dir string) error {
+	if err := l.buildMachines(ctx, from); err != nil {
+		return err
+	}
+	return l.buildMirror(ctx, from)
+}
+
+// buildMachines makes what virtual machines boot.
+func (l *Lab) buildMachines(ctx context.Context, from func() (sources, error)) error {
+	built := func(what, dir string, build func(context.Context, sources, string) error) error {
+		return l.buildImage(what, dir, func(dir string) error {
 			s, err := from()
 			if err != nil {
 				return err
 			}
-			return l.buildUML(ctx, s, dir)
-		}); err != nil {
+			return build(ctx, s, dir)
+		})
+	}
+	if err := l.firstKVMTry(ctx); err != nil {
+		return err
+	}
+	if l.wantsKVM() && l.kvmAnswer() == kvmGuest {
+		if err := built("kernel of virtual machines", l.kernelDir(), l.buildKernel); err != nil {
 			return err
 		}
-		if err := l.buildImage("disk of "+name, l.diskDir(h.Packages), func(dir string) error {
-			return l.buildDisk(ctx, h.Packages, dir)
-		}); err != nil {
+		if err := l.secondKVMTry(ctx); err != nil {
 			return err
 		}
 	}
-	return l.buildMirror(ctx, from)
+	if os.Getenv("LAB_DRIVER") == "kvm" && l.kvmAnswer() != kvmYes {
+		return fmt.Errorf("LAB_DRIVER=kvm, but kvm does not work here: %q", l.kvmAnswer())
+	}
+	for _, name := range l.topology.hostNames() {
+		h := l.topology.Hosts[name]
+		switch l.driver(h).(type) {
+		case uml:
+			if err := built("user-mode Linux", l.umlDir(), l.buildUML); err != nil {
+				return err
+			}
+			if err := l.buildImage("disk of "+name, l.diskDir(h.Packages), func(dir string) error {
+				return l.buildDisk(ctx, h.Packages, dir)
+			}); err != nil {
+				return err
+			}
+		case kvm:
+			if err := built("kernel of virtual machines", l.kernelDir(), l.buildKernel); err != nil {
+				return err
+			}
+			if err := l.buildImage("disk of "+name, l.kvmDiskDir(h.Packages), func(dir string) error {
+				return l.buildKVMDisk(ctx, h.Packages, dir)
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // buildImage makes a folder at once or not at all.

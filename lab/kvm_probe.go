@@ -18,37 +18,87 @@ import (
 // never run its guest.
 const kvmProbeDeadline = 10 * time.Second
 
-// kvmWorks tells whether this machine runs guests, and remembers the answer
-// until the machine boots again.
-func (l *Lab) kvmWorks(ctx context.Context) bool {
+// Answers to whether this machine runs guests, kept until it boots again.
+const (
+	kvmUnknown = ""
+	kvmGuest   = "guest" // a guest of a few instructions ran; a kernel has not been tried
+	kvmYes     = "yes"   // a kernel booted
+)
+
+func (l *Lab) kvmPath() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return filepath.Join(l.cache, "kvm-unknown")
+	}
+	return filepath.Join(l.cache, "kvm-"+strings.TrimSpace(string(boot)))
+}
+
+// kvmAnswer is what is known so far; anything else than the constants is a no
+// with its reason.
+func (l *Lab) kvmAnswer() string {
+	answer, err := os.ReadFile(l.kvmPath())
+	if err != nil {
+		return kvmUnknown
+	}
+	return strings.TrimSpace(string(answer))
+}
+
+func (l *Lab) rememberKVM(answer string) error {
+	if err := removeGlob(filepath.Join(l.cache, "kvm-*")); err != nil {
+		return err
+	}
+	l.progress.say("does /dev/kvm run guests? %s", answer)
+	return writeFile(l.kvmPath(), []byte(answer+"\n"), 0o644)
+}
+
+// wantsKVM tells whether any host would run under kvm where it works, or must.
+func (l *Lab) wantsKVM() bool {
+	switch os.Getenv("LAB_DRIVER") {
+	case "kvm":
+		return true
+	case "uml", "tcg":
+		return false
+	}
 	if _, err := os.Stat("/dev/kvm"); err != nil {
 		return false
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return false
-	}
-	path := filepath.Join(l.cache, "kvm-"+strings.TrimSpace(string(boot)))
-	if answer, err := os.ReadFile(path); err == nil {
-		return string(answer) == "yes\n"
-	}
-	answer := "yes\n"
-	if err := l.probeKVM(ctx); err != nil {
-		answer = fmt.Sprintf("no: %v\n", err)
-	}
-	if ctx.Err() != nil {
-		return false
-	}
-	if old, err := filepath.Glob(filepath.Join(l.cache, "kvm-*")); err == nil {
-		for _, name := range old {
-			os.Remove(name)
+	for _, h := range l.topology.Hosts {
+		if h.needsKernel() {
+			return true
 		}
 	}
-	if err := writeFile(path, []byte(answer), 0o644); err != nil {
-		l.progress.say("remember the probe of /dev/kvm: %v", err)
+	return false
+}
+
+// firstKVMTry runs a guest of a few instructions, before anything is installed
+// or downloaded for kvm's sake.
+func (l *Lab) firstKVMTry(ctx context.Context) error {
+	if !l.wantsKVM() || l.kvmAnswer() != kvmUnknown {
+		return nil
 	}
-	l.progress.say("does /dev/kvm run a guest? %s", strings.TrimSpace(answer))
-	return answer == "yes\n"
+	err := l.probeKVM(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return l.rememberKVM(fmt.Sprintf("no: %v", err))
+	}
+	return l.rememberKVM(kvmGuest)
+}
+
+// secondKVMTry boots a kernel.
+func (l *Lab) secondKVMTry(ctx context.Context) error {
+	if l.kvmAnswer() != kvmGuest {
+		return nil
+	}
+	err := l.bootsKernel(ctx, l.kernelDir(), "kvm")
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return l.rememberKVM(fmt.Sprintf("no: %v", err))
+	}
+	return l.rememberKVM(kvmYes)
 }
 
 // probeKVM runs the guest in a process of its own, which can be killed.
@@ -83,15 +133,16 @@ const (
 	kvmExitHLT             = 5
 )
 
-// RunProbeGuest runs a guest that counts to a hundred thousand, says so on a
-// port, and halts.
+// RunProbeGuest runs a guest of a few instructions: it leaves for a port many
+// times, and uses an instruction of today's kernels. Some nested machines
+// offer a /dev/kvm that emulates what it does not know, and stops at that one.
 func RunProbeGuest() error {
 	code := []byte{
-		0x66, 0xb9, 0xa0, 0x86, 0x01, 0x00, // mov ecx, 100000
-		0x66, 0x49, // dec ecx
-		0x75, 0xfc, // jnz -4
-		0xb0, 0x2a, // mov al, 42
+		0xb9, 0x20, 0x4e, 0x00, 0x00, // mov ecx, 20000
 		0xe6, 0x10, // out 0x10, al
+		0x49,       // dec ecx
+		0x75, 0xfb, // jnz to out
+		0xc4, 0xe2, 0x71, 0xf7, 0xc0, // shlx eax, eax, ecx
 		0xf4, // hlt
 	}
 	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -138,14 +189,21 @@ func RunProbeGuest() error {
 	if err != nil {
 		return fmt.Errorf("state of the guest: %w", err)
 	}
-	// struct kvm_sregs begins with the code segment: base (8 bytes), limit (4),
-	// selector (2).
+	// struct kvm_sregs begins with six segments of 24 bytes: base (8), limit (4),
+	// selector (2), type, present, dpl, db, s, l, g. CR0 is at 224.
 	var sregs [312]byte
 	if _, err := call(cpu, kvmGetSregs, uintptr(unsafe.Pointer(&sregs))); err != nil {
 		return err
 	}
-	clear(sregs[0:8])
-	clear(sregs[12:14])
+	for i := range 6 {
+		segment := sregs[i*24 : i*24+24]
+		selector, kind := byte(16), byte(3) // data
+		if i == 0 {
+			selector, kind = 8, 11 // code
+		}
+		copy(segment, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, selector, 0, kind, 1, 0, 1, 1, 0, 1, 0, 0, 0})
+	}
+	sregs[224] |= 1 // protected mode
 	if _, err := call(cpu, kvmSetSregs, uintptr(unsafe.Pointer(&sregs))); err != nil {
 		return err
 	}

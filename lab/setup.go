@@ -32,6 +32,14 @@ func (l *Lab) Setup(ctx context.Context) error {
 	if _, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg"); err != nil {
 		missing = append(missing, "debian-archive-keyring")
 	}
+	if err := l.firstKVMTry(ctx); err != nil {
+		return err
+	}
+	if l.wantsKVM() && (l.kvmAnswer() == kvmGuest || l.kvmAnswer() == kvmYes) || os.Getenv("LAB_DRIVER") == "tcg" {
+		if _, err := exec.LookPath("qemu-system-" + qemuArch()); err != nil {
+			missing = append(missing, qemuPackage(), "qemu-utils")
+		}
+	}
 	if len(missing) == 0 {
 		return nil
 	}
@@ -48,4 +56,12 @@ func (l *Lab) Setup(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// qemuPackage emulates this machine's kind of processor.
+func qemuPackage() string {
+	if debianArch() == "amd64" {
+		return "qemu-system-x86"
+	}
+	return "qemu-system-" + debianArch()
 }

@@ -76,11 +76,8 @@ func (u uml) prepare() error {
 			return err
 		}
 	}
-	if err := os.Remove(u.lab.controlPath(u.host.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := makeControl(u.lab.controlPath(u.host.name)); err != nil {
 		return err
-	}
-	if err := unix.Mkfifo(u.lab.controlPath(u.host.name), 0o600); err != nil {
-		return fmt.Errorf("control pipe of %s: %w", u.host.name, err)
 	}
 	for _, m := range []struct{ source, target, fstype string }{
 		{filepath.Join(base[0], "root"), "", ""},
@@ -317,7 +314,7 @@ func (l *Lab) hostImage(h *Host, current func() []string) ([]string, error) {
 		return nil, fmt.Errorf("image of %s: %w", h.name, err)
 	}
 	dirs := strings.Split(string(data), "\n")
-	if !slices.Equal(dirs, current()) {
+	if current != nil && !slices.Equal(dirs, current()) {
 		for _, dir := range dirs {
 			if _, err := os.Stat(dir); err != nil {
 				return nil, fmt.Errorf("the image that %s was made from is gone, run: lab down: %w", h.name, err)
