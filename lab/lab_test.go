@@ -136,7 +136,8 @@ func (b *bench) trace() []string {
 	}
 	found = append(found, mounts...)
 	match := inCgroup(filepath.Join(cgroupTop, "test"))
-	for _, pid := range findProcesses(match) {
+	// init may take a moment to collect the dead
+	for _, pid := range findProcesses(func(pid int) bool { return !zombie(pid) && match(pid) }) {
 		found = append(found, fmt.Sprintf("process %d", pid))
 	}
 	for _, pattern := range []string{b.lab.dir + "*", "/run/systemd/nspawn/propagate/hl-test-*", "/sys/fs/cgroup/halinux-lab/test", "/sys/fs/cgroup/*/halinux-lab/test"} {
