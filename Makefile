@@ -30,8 +30,10 @@ help:
 up: lab-up
 	$(step) 'bringing the platform up'
 	@$(HALINUX) up
-	@$(HALINUX) outputs
-	$(step) 'the platform stands; next: make drift, bin/lab ssh edge1, bin/lab crash edge1'
+	$(step) 'the platform stands'
+	@echo 'try:  bin/lab ssh client curl -sk --resolve www.lab.halinux.test:443:198.51.100.10 https://www.lab.halinux.test/'
+	@echo '      bin/lab crash edge1 (a power cut), the same again, then bin/lab restart edge1'
+	@echo '      make drift, make preview, bin/lab status, make test'
 
 preview: lab-up
 	@$(HALINUX) preview

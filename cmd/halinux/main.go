@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,6 +73,9 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 	if verb == "drift" {
 		return drift(ctx, stack)
 	}
+	if err := awaitLock(ctx, stack); err != nil {
+		return err
+	}
 	attached, err := providers.Attach(ctx)
 	if err != nil {
 		return err
@@ -84,9 +88,6 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 	attached.Env["PULUMI_SKIP_CHECKPOINTS"] = "true"
 	s, err := open(ctx, stack, work, attached.Env)
 	if err != nil {
-		return err
-	}
-	if err := clearStaleLock(ctx, s, stack); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -201,55 +202,78 @@ func tellKeys(settings *workspace.ProjectStack) error {
 	return os.Setenv("PULUMI_CONFIG", string(b))
 }
 
-// clearStaleLock frees a stack whose last run was killed on this machine. A
-// lock of a process that lives, or of another machine, is left alone: the
-// engine refuses to go on and says whose it is.
-func clearStaleLock(ctx context.Context, s auto.Stack, stack string) error {
-	backend, err := s.Workspace().WhoAmIDetails(ctx)
-	if err != nil {
-		return err
-	}
-	dir, local := cutFile(backend.URL)
+// lockPatience is how long a run waits for another one on this machine.
+const lockPatience = 15 * time.Minute
+
+// awaitLock waits while another run on this machine works on the stack, and
+// frees the lock of one that was killed: the engine leaves it behind. A lock of
+// another machine is left alone: the engine refuses to go on and says whose it
+// is. Only the backend of local files is looked at; others have their own ways.
+func awaitLock(ctx context.Context, stack string) error {
+	dir, local := strings.CutPrefix(os.Getenv("PULUMI_BACKEND_URL"), "file://")
 	if !local {
 		return nil
-	}
-	locks, err := filepath.Glob(filepath.Join(dir, ".pulumi", "locks", "organization", "*", stack, "*.json"))
-	if err != nil || len(locks) == 0 {
-		return err
 	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		return err
 	}
-	for _, lock := range locks {
-		b, err := os.ReadFile(lock)
+	pattern := filepath.Join(dir, ".pulumi", "locks", "organization", "*", stack, "*.json")
+	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience, fmt.Errorf("another run holds the stack for %s", lockPatience))
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	told := 0
+	for {
+		held := 0
+		locks, err := filepath.Glob(pattern)
 		if err != nil {
 			return err
 		}
-		var holder struct {
-			Pid      int
-			Hostname string
+		for _, lock := range locks {
+			pid, host, err := lockHolder(lock)
+			switch {
+			case errors.Is(err, os.ErrNotExist):
+			case err != nil:
+				return err
+			case host != hostname:
+			case syscall.Kill(pid, 0) == nil:
+				held = pid
+			default:
+				fmt.Printf("the last run (process %d) was killed; freeing its lock\n", pid)
+				if err := os.Remove(lock); err != nil && !errors.Is(err, os.ErrNotExist) {
+					return err
+				}
+			}
 		}
-		if err := json.Unmarshal(b, &holder); err != nil {
-			return fmt.Errorf("%s: %w", lock, err)
+		if held == 0 {
+			return nil
 		}
-		if holder.Hostname != hostname || syscall.Kill(holder.Pid, 0) == nil {
-			continue
+		if told != held {
+			fmt.Printf("another run (process %d) works on this stack; waiting for it\n", held)
+			told = held
 		}
-		fmt.Printf("the last run (process %d) was killed; freeing its lock\n", holder.Pid)
-		if err := os.Remove(lock); err != nil {
-			return err
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for process %d: %w", held, context.Cause(ctx))
+		case <-tick.C:
 		}
 	}
-	return nil
 }
 
-func cutFile(url string) (string, bool) {
-	const scheme = "file://"
-	if len(url) > len(scheme) && url[:len(scheme)] == scheme {
-		return url[len(scheme):], true
+func lockHolder(lock string) (pid int, host string, err error) {
+	b, err := os.ReadFile(lock)
+	if err != nil {
+		return 0, "", err
 	}
-	return "", false
+	var holder struct {
+		Pid      int
+		Hostname string
+	}
+	if err := json.Unmarshal(b, &holder); err != nil {
+		return 0, "", fmt.Errorf("%s: %w", lock, err)
+	}
+	return holder.Pid, holder.Hostname, nil
 }
 
 func printOutputs(ctx context.Context, s auto.Stack) error {
