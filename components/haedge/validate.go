@@ -46,7 +46,7 @@ func (a *HAEdgeArgs) Validate() problem.List {
 		l.Include(fmt.Sprintf("sites[%d]", i), a.validateSite(i, s, names))
 		for _, v := range a.vipsOf(s.VIPs) {
 			for _, port := range []int{80, 443} {
-				listeners[fmt.Sprintf("%s:%d", v.Name, port)] = fmt.Sprintf("sites[%d]", i)
+				listeners[fmt.Sprintf("%s:%d", v.Address, port)] = fmt.Sprintf("sites[%d]", i)
 			}
 		}
 	}
@@ -54,7 +54,7 @@ func (a *HAEdgeArgs) Validate() problem.List {
 		at := fmt.Sprintf("services[%d]", i)
 		l.Include(at, a.validateService(i, s))
 		for _, v := range a.vipsOf(s.VIPs) {
-			key := fmt.Sprintf("%s:%d", v.Name, s.Port)
+			key := fmt.Sprintf("%s:%d", v.Address, s.Port)
 			if other, taken := listeners[key]; taken {
 				l.Add(at+".port", fmt.Sprintf("%d on the VIP %s is used by %s", s.Port, v.Name, other), "choose another port, or another VIP")
 			}
@@ -118,6 +118,9 @@ func (a *HAEdgeArgs) validateHosts(l *problem.List) {
 		l.Include(at, h.Validate())
 		if _, ok := a.Plan.Host(h.Name); !ok {
 			l.Add(at+".name", fmt.Sprintf("the plan has no host %q", h.Name), "add it to the plan, with its links")
+			continue
+		}
+		if _, known := a.Plan.Network(a.Network); !known {
 			continue
 		}
 		addr := a.Plan.Address(h.Name, a.Network)

@@ -95,7 +95,7 @@ func (a *HAEdgeArgs) validateOwners() problem.List {
 			l.Add(at, "the same record stands there twice", "")
 		}
 		seen[r] = true
-		if r.Type == "CNAME" && (aliases[name] || of[name] != "") || r.Type != "CNAME" && aliases[name] {
+		if aliases[name] {
 			l.Add(at, fmt.Sprintf("%s is an alias and cannot have other records", name), "")
 		}
 		for _, o := range a.DNS.Records[:i] {
