@@ -1,0 +1,2 @@
+no_service halinux-acme.timer
+rm -rf /var/lib/dehydrated
