@@ -16,7 +16,7 @@ import (
 	"github.com/halinux/halinux/tests/report"
 )
 
-const baseKey, edgeKey, planKey = "halinux:base", "halinux:edge", "halinux:plan"
+const baseKey, edgeKey = "halinux:base", "halinux:edge"
 
 // variation changes something in many phases on all hosts, and other things
 // for every number.
@@ -423,7 +423,7 @@ func lockedOut(t *testing.T, b *Bed, f *facts) {
 		change     Change
 	}{
 		{"a firewall that blocks ssh", host, Set([]any{"203.0.113.0/24"}, baseKey, "firewall", "ssh")},
-		{"a bond with a wrong gateway", bonded(t, b), wrongGateway(bonded(t, b))},
+		{"a bond with a wrong gateway", bonded(t, b), wrongGateway},
 	} {
 		before := b.On(t, c.host, "nft list ruleset; ip -4 -br address; ip route")
 		r := b.Start(t, "up", c.change)
@@ -471,14 +471,12 @@ func bonded(t testing.TB, b *Bed) string {
 	return "backend3"
 }
 
-// wrongGateway points a host's default route at an address that nobody has.
-func wrongGateway(host string) Change {
-	return func(s Settings) {
-		networks := s[planKey].(map[string]any)["networks"].([]any)
-		for _, n := range networks {
-			if m := n.(map[string]any); m["name"] == "lan" {
-				m["gateway"] = "10.10.0.254"
-			}
+// wrongGateway makes the default route of the site's network an address that
+// nobody has.
+func wrongGateway(s Settings) {
+	for _, n := range s["halinux:networks"].([]any) {
+		if m := n.(map[string]any); m["name"] == "lan" {
+			m["gateway"] = "10.10.0.254"
 		}
 	}
 }
@@ -510,7 +508,7 @@ func bondLinkCut(t *testing.T, b *Bed, f *facts) {
 
 // cleanReboot reboots every host of the platform, one after the other.
 func cleanReboot(t *testing.T, b *Bed, f *facts) {
-	for _, h := range f.Plan.Hosts {
+	for _, h := range f.Hosts {
 		boot := b.On(t, h.Name, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1")
 		l := b.Send(t, controller, with(f.lan(), patient))
 		_, _ = b.try(h.Name, "systemctl reboot")

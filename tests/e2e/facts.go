@@ -16,12 +16,10 @@ import (
 
 // facts are what the scenarios know of the platform: what its settings say.
 type facts struct {
-	Plan struct {
-		Domain string
-		Hosts  []struct {
-			Name  string
-			Roles []string
-		}
+	Domain string
+	Hosts  []struct {
+		Name  string
+		Roles []string
 	}
 	Edge struct {
 		VRRP struct {
@@ -60,16 +58,18 @@ func (b *Bed) facts(t testing.TB) *facts {
 	t.Helper()
 	_, s := b.settings(t)
 	f := &facts{}
-	for key, into := range map[string]any{"halinux:plan": &f.Plan, "halinux:edge": &f.Edge} {
-		text, err := yaml.Marshal(lowerKeys(s[key]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := yaml.Unmarshal(text, into); err != nil {
-			t.Fatalf("Pulumi.lab.yaml: %s: %v", key, err)
-		}
+	plain := map[string]any{}
+	for key, value := range s {
+		plain[strings.TrimPrefix(key, "halinux:")] = value
 	}
-	for _, h := range f.Plan.Hosts {
+	text, err := yaml.Marshal(lowerKeys(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, f); err != nil {
+		t.Fatalf("Pulumi.lab.yaml: %v", err)
+	}
+	for _, h := range f.Hosts {
 		if slices.Contains(h.Roles, "edge") {
 			f.edges = append(f.edges, h.Name)
 		}
@@ -127,7 +127,7 @@ func (f *facts) internet() load.Settings {
 func (f *facts) site(ca string) load.Settings {
 	name := f.Edge.Sites[0].Hosts[0]
 	if !strings.Contains(name, ".") {
-		name += "." + f.Plan.Domain
+		name += "." + f.Domain
 	}
 	return load.Settings{URL: "https://" + name + "/", Server: net.JoinHostPort(f.public(), "443"), CA: ca}
 }
@@ -162,7 +162,7 @@ func (f *facts) primary() string {
 func (f *facts) zone() string {
 	zone := f.Edge.DNS.Zone
 	if zone == "" {
-		zone = f.Plan.Domain
+		zone = f.Domain
 	}
 	return strings.TrimSuffix(zone, ".") + "."
 }
