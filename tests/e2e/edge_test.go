@@ -160,7 +160,7 @@ func returns(t *testing.T, b *Bed, f *facts) {
 // splitVRRP cuts what the edges tell each other, and nothing else.
 func splitVRRP(t *testing.T, b *Bed, f *facts) {
 	heard := listen(t)
-	b.Lab(t, "cut", f.edges[0], f.edges[1], "proto", "112")
+	b.Lab(t, "cut", f.edges[0], f.edges[1], "vrrp")
 	Until(t, time.Minute, "both edges to take the VIP, each alone", func() error {
 		if owners := b.owners(f, f.vip()); len(owners) != 2 {
 			return fmt.Errorf("%s is on %v", f.vip(), owners)
