@@ -29,9 +29,8 @@ const DefaultName = "lab"
 
 var instancePattern = regexp.MustCompile(`^[a-z][a-z0-9]{0,15}$`)
 
-// Open finds or prepares an instance. With an empty topology path the instance
-// must have been brought up before, and is taken as it was then.
-func Open(name, topologyPath string, progress io.Writer) (*Lab, error) {
+// Find names an instance without its topology, which is enough to remove it.
+func Find(name string, progress io.Writer) (*Lab, error) {
 	if name == "" {
 		name = DefaultName
 	}
@@ -42,19 +41,25 @@ func Open(name, topologyPath string, progress io.Writer) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache folder: %w, set HOME", err)
 	}
-	l := &Lab{
-		name:     name,
-		cache:    filepath.Join(home, ".cache", "halinux"),
-		progress: NewProgress(progress),
-	}
+	l := &Lab{name: name, cache: filepath.Join(home, ".cache", "halinux"), progress: NewProgress(progress)}
 	l.dir = filepath.Join(l.cache, "lab", name)
+	return l, nil
+}
+
+// Open finds or prepares an instance. With an empty topology path the instance
+// must have been brought up before, and is taken as it was then.
+func Open(name, topologyPath string, progress io.Writer) (*Lab, error) {
+	l, err := Find(name, progress)
+	if err != nil {
+		return nil, err
+	}
 	if topologyPath != "" {
 		l.topology, err = LoadTopology(topologyPath)
 		return l, err
 	}
 	l.topology, err = l.recordedTopology()
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("lab %q is not up, run: lab up", name)
+		return nil, fmt.Errorf("lab %q is not up, run: lab up", l.name)
 	}
 	return l, err
 }

@@ -27,6 +27,9 @@ func (l *Lab) Up(ctx context.Context) error {
 		if err := os.MkdirAll(l.dir, 0o755); err != nil {
 			return err
 		}
+		if err := l.clearForeign(); err != nil {
+			return err
+		}
 		if err := l.recordTopology(); err != nil {
 			return err
 		}
@@ -50,8 +53,11 @@ func (l *Lab) ensureMirror(ctx context.Context) error {
 	if err := l.ensureNode(mirrorName, l.topology.Mirror); err != nil {
 		return err
 	}
-	if locked(l.mirrorLock()) {
+	if served, err := os.ReadFile(l.mirrorServed()); err == nil && locked(l.mirrorLock()) && string(served) == l.mirrorDir() {
 		return nil
+	}
+	if err := killAll(anyOf(inCgroup(l.cgroup(mirrorName)), inNetns(l.namespace(mirrorName)))); err != nil {
+		return fmt.Errorf("old mirror: %w", err)
 	}
 	if err := l.spawn(mirrorName, "_mirror"); err != nil {
 		return err
@@ -139,6 +145,26 @@ func (l *Lab) Down(ctx context.Context) error {
 	})
 }
 
+// clearForeign removes hosts that were in the topology once and are no more.
+func (l *Lab) clearForeign() error {
+	entries, err := os.ReadDir(filepath.Join(l.dir, "hosts"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("hosts of lab %s: %w", l.name, err)
+	}
+	for _, e := range entries {
+		if _, known := l.topology.Hosts[e.Name()]; known {
+			continue
+		}
+		if err := errors.Join(l.clearHost(&Host{name: e.Name()}), removeCgroup(l.cgroup(e.Name()))); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(l.hostDir(e.Name())); err != nil {
+			return fmt.Errorf("disk of %s: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
 // Status writes a table of the hosts.
 func (l *Lab) Status(w io.Writer) error {
 	list, err := l.faults()
@@ -170,6 +196,15 @@ func (l *Lab) Status(w io.Writer) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, l.driver(h).name(), state, strings.Join(addrs, " "), uptime, strings.Join(faults, ", "))
 	}
 	return table.Flush()
+}
+
+// Unlink removes the link .lab, if it leads to this instance.
+func (l *Lab) Unlink(dir string) error {
+	path := filepath.Join(dir, ".lab")
+	if target, err := os.Readlink(path); err != nil || target != l.dir {
+		return nil
+	}
+	return os.Remove(path)
 }
 
 // LinkInto makes the link .lab to the instance's folder.

@@ -135,7 +135,12 @@ func (b *bench) trace() []string {
 		b.Fatal(err)
 	}
 	found = append(found, mounts...)
-	match := inCgroup(filepath.Join(cgroupTop, "test"))
+	mine := func(pid int) bool {
+		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return bytes.HasPrefix(args, []byte("lab\x00_")) && slices.Contains(strings.Split(string(env), "\x00"), "LAB_NAME=test")
+	}
+	match := anyOf(inCgroup(filepath.Join(cgroupTop, "test")), mine)
 	// init may take a moment to collect the dead
 	for _, pid := range findProcesses(func(pid int) bool { return !zombie(pid) && match(pid) }) {
 		found = append(found, fmt.Sprintf("process %d", pid))

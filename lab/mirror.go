@@ -249,6 +249,12 @@ func armored(kind string, write func(io.Writer) error) ([]byte, error) {
 // ServeMirror serves the package mirror on port 80 of the mirror's namespace
 // until ctx ends. It is the whole work of the mirror's process.
 func (l *Lab) ServeMirror(ctx context.Context) error {
+	if err := enterCgroup(l.cgroup(mirrorName)); err != nil {
+		return err
+	}
+	if err := writeFile(l.mirrorServed(), []byte(l.mirrorDir()), 0o644); err != nil {
+		return err
+	}
 	held, err := lock(ctx, l.mirrorLock())
 	if err != nil {
 		return err
@@ -268,3 +274,6 @@ func (l *Lab) ServeMirror(ctx context.Context) error {
 }
 
 func (l *Lab) mirrorLock() string { return filepath.Join(l.dir, "mirror.lock") }
+
+// mirrorServed says which mirror the process serves.
+func (l *Lab) mirrorServed() string { return filepath.Join(l.dir, "mirror.served") }

@@ -122,16 +122,25 @@ func inCgroup(group string) func(pid int) bool {
 	}
 }
 
-// inNetns matches the processes of a named network namespace.
+// inNetns matches the processes of a named network namespace: those of which
+// any thread is in it.
 func inNetns(name string) func(pid int) bool {
 	var ns unix.Stat_t
 	if unix.Stat(filepath.Join(netnsDir, name), &ns) != nil {
 		return func(int) bool { return false }
 	}
 	return func(pid int) bool {
-		var st unix.Stat_t
-		return unix.Stat(filepath.Join("/proc", strconv.Itoa(pid), "ns/net"), &st) == nil &&
-			st.Ino == ns.Ino && st.Dev == ns.Dev
+		tasks, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/*/ns/net"))
+		if err != nil {
+			return false
+		}
+		for _, task := range tasks {
+			var st unix.Stat_t
+			if unix.Stat(task, &st) == nil && st.Ino == ns.Ino && st.Dev == ns.Dev {
+				return true
+			}
+		}
+		return false
 	}
 }
 

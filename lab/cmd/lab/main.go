@@ -74,14 +74,15 @@ func run(args []string) (int, error) {
 	case "image", "up", "setup":
 		topology = *file
 	}
-	l, err := lab.Open(os.Getenv("LAB_NAME"), topology, os.Stderr)
+	var l *lab.Lab
+	var err error
+	if verb == "down" {
+		l, err = lab.Find(os.Getenv("LAB_NAME"), os.Stderr)
+	} else {
+		l, err = lab.Open(os.Getenv("LAB_NAME"), topology, os.Stderr)
+	}
 	if err != nil {
-		if verb == "down" && topology == "" {
-			l, err = lab.Open(os.Getenv("LAB_NAME"), *file, os.Stderr)
-		}
-		if err != nil {
-			return 1, err
-		}
+		return 1, err
 	}
 	ctx := context.Background()
 	if verb != "exec" && verb != "ssh" {
@@ -95,11 +96,13 @@ func run(args []string) (int, error) {
 	case "image":
 		err = l.Build(ctx)
 	case "up":
-		if err = l.Up(ctx); err == nil {
-			err = l.LinkInto(".")
+		if err = l.LinkInto("."); err == nil {
+			err = l.Up(ctx)
 		}
 	case "down":
-		err = l.Down(ctx)
+		if err = l.Down(ctx); err == nil {
+			err = l.Unlink(".")
+		}
 	case "status":
 		err = l.Status(os.Stdout)
 	case "crash":
