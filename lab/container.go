@@ -92,6 +92,11 @@ func (c container) plug() error {
 // run boots the container and returns when it is off. reboot tells that it
 // asked to be switched on again.
 func (c container) run(ctx context.Context, console *os.File) (reboot bool, err error) {
+	if c.host.Memory > 0 {
+		if err := limitMemory(c.lab.cgroup(c.host.name), c.host.Memory); err != nil {
+			return false, err
+		}
+	}
 	args := []string{
 		"--quiet", "--directory=" + c.rootDir(), "--machine=" + c.machine(), "--hostname=" + c.host.name,
 		"--network-namespace-path=" + filepath.Join(netnsDir, c.lab.namespace(c.host.name)),

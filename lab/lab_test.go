@@ -25,6 +25,7 @@ hosts:
     links: [{network: lan, address: 10.10.0.11}, {network: wan, address: 192.0.2.11}]
     sysctls: {net.ipv4.ip_forward: "1"}
   two:
+    memory: 300
     links: [{network: lan, address: 10.10.0.12}, {network: wan, address: 192.0.2.12}]
   three:
     needs: [kernel]
@@ -231,6 +232,19 @@ func TestLab(t *testing.T) {
 		}
 		if got := b.must("ssh", "two", "sysctl -n kernel.panic"); got == "77" {
 			t.Error("it reached another host")
+		}
+	})
+	t.Run("a container's memory is bounded", func(t *testing.T) {
+		got := b.must("ssh", "two", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || echo v2")
+		if got == "v2" {
+			data, err := os.ReadFile("/sys/fs/cgroup/" + b.lab.cgroup("two") + "/memory.max")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = strings.TrimSpace(string(data))
+		}
+		if got != strconv.Itoa(300<<20) {
+			t.Errorf("the limit is %s", got)
 		}
 	})
 	t.Run("nothing leads out", func(t *testing.T) {

@@ -70,6 +70,31 @@ func enterCgroup(group string) error {
 	return nil
 }
 
+// limitMemory bounds the memory of a control group, in MiB, under cgroup v1 or v2.
+func limitMemory(group string, limit int) error {
+	points, err := cgroupMounts()
+	if err != nil {
+		return err
+	}
+	for _, point := range points {
+		// Under v2 a controller has to be handed down, level by level.
+		dir := point
+		for part := range strings.SplitSeq(group, "/") {
+			if _, err := os.Stat(filepath.Join(dir, "cgroup.subtree_control")); err == nil {
+				os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory"), 0)
+			}
+			dir = filepath.Join(dir, part)
+		}
+		for _, name := range []string{"memory.max", "memory.limit_in_bytes"} {
+			path := filepath.Join(point, group, name)
+			if _, err := os.Stat(path); err == nil {
+				return os.WriteFile(path, []byte(strconv.FormatInt(int64(limit)<<20, 10)), 0)
+			}
+		}
+	}
+	return fmt.Errorf("limit memory: this machine has no memory controller for %s", group)
+}
+
 // removeCgroup removes a control group with all below it. No process may be in it.
 func removeCgroup(group string) error {
 	points, err := cgroupMounts()
