@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/halinux/halinux/tests/report"
+	"github.com/halinux/halinux/tests/simulated"
 )
 
 // knee is the cost per host, against that of a stack of a tenth of the hosts,
@@ -149,9 +150,9 @@ var changes = regexp.MustCompile(`(?m)^ +\S+ +\d+ (to )?(be )?(create|update|del
 // simulatedConfig is Pulumi.simulated.yaml.
 func simulatedConfig(n int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "config:\n  halinux:ssh:\n    port: %d\n    knownHosts: known_hosts\n  halinux:hosts:\n", simulatedPort)
+	fmt.Fprintf(&b, "config:\n  halinux:ssh:\n    port: %d\n    knownHosts: known_hosts\n  halinux:hosts:\n", simulated.Port)
 	for i := range n {
-		fmt.Fprintf(&b, "    - name: %s\n      address: %s\n", simulatedName(i), simulatedAddress(i))
+		fmt.Fprintf(&b, "    - name: %s\n      address: %s\n", simulated.Name(i), simulated.Address(i))
 	}
 	return b.String()
 }

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/halinux/halinux/tests/simulated"
 )
 
 const usage = `usage: bench [flags] VERB
@@ -44,7 +46,7 @@ func run(ctx context.Context, args []string, sizes, halinux string) error {
 		if err != nil {
 			return err
 		}
-		return serveSimulated(n, args[2])
+		return simulated.Serve(n, args[2])
 	}
 	if len(args) != 1 {
 		flag.Usage()

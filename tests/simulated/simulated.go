@@ -1,4 +1,7 @@
-package main
+// Package simulated is a process full of SSH servers that answer as hosts on
+// which every phase succeeds. They take the whole payload and run nothing: what
+// can be measured and seen with them is the controller.
+package simulated
 
 import (
 	"crypto/ed25519"
@@ -18,18 +21,18 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// simulatedPort is where every simulated host listens, so that none of them
+// Port is where every simulated host listens, so that none of them
 // meets the machine's own sshd.
-const simulatedPort = 2022
+const Port = 2022
 
-// simulatedAddress is the address of the simulated host number i, counted from
+// Address is the address of the simulated host number i, counted from
 // 0: all of 127.0.0.0/8 is on loopback without being set up.
-func simulatedAddress(i int) netip.Addr {
+func Address(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 64, byte(i / 250), byte(1 + i%250)})
 }
 
-// simulatedName is the host's name in the configuration.
-func simulatedName(i int) string { return fmt.Sprintf("host%04d", i+1) }
+// Name is the host's name in the configuration.
+func Name(i int) string { return fmt.Sprintf("host%04d", i+1) }
 
 // simulatedHost answers as a host on which every phase succeeds: it takes the
 // whole payload, remembers that the phase is there, and returns its line of
@@ -38,33 +41,74 @@ type simulatedHost struct {
 	mu     sync.Mutex
 	phases []string          // in the order in which they came
 	done   map[string]string // phase -> time of its last run
+	drift  map[string]string // phase -> what differs
+
+	commands, stdins []string
 }
 
-// serveSimulated is one process of SSH servers. It writes the hosts' public
-// keys to dir/known_hosts, says "ready" on stdout and serves until stdin ends.
-func serveSimulated(n int, dir string) error {
+// Host is one simulated host.
+type Host struct {
+	Address netip.AddrPort
+	Key     ssh.PublicKey // by which it is known
+	host    *simulatedHost
+	close   func() error
+}
+
+// Start starts the host with number i.
+func Start(i int) (*Host, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return nil, err
+	}
+	// Any key opens: what is measured is the controller, and its agent signs
+	// all the same.
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	config.AddHostKey(signer)
+	h := &Host{Address: netip.AddrPortFrom(Address(i), Port), Key: signer.PublicKey(), host: &simulatedHost{done: map[string]string{}}}
+	l, err := net.Listen("tcp", h.Address.String())
+	if err != nil {
+		return nil, fmt.Errorf("simulated host %d: %w", i, err)
+	}
+	h.close = l.Close
+	go h.host.listen(l, config)
+	return h, nil
+}
+
+// Close ends the host.
+func (h *Host) Close() error { return h.close() }
+
+// Drift makes the host report a difference of a phase until that phase
+// converges again.
+func (h *Host) Drift(phase, difference string) {
+	h.host.mu.Lock()
+	defer h.host.mu.Unlock()
+	h.host.drift = map[string]string{phase: difference}
+}
+
+// Payloads returns what has been sent since the last call: the commands, and
+// what came on their stdin.
+func (h *Host) Payloads() (commands, stdins []string) {
+	h.host.mu.Lock()
+	defer h.host.mu.Unlock()
+	commands, stdins = h.host.commands, h.host.stdins
+	h.host.commands, h.host.stdins = nil, nil
+	return commands, stdins
+}
+
+// Serve runs n hosts. It writes their public keys to dir/known_hosts, says
+// "ready" on stdout and serves until stdin ends.
+func Serve(n int, dir string) error {
 	var known strings.Builder
 	for i := range n {
-		_, key, err := ed25519.GenerateKey(rand.Reader)
+		h, err := Start(i)
 		if err != nil {
 			return err
 		}
-		signer, err := ssh.NewSignerFromKey(key)
-		if err != nil {
-			return err
-		}
-		// Any key opens: what is measured is the controller, and its agent
-		// signs all the same.
-		config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
-		config.AddHostKey(signer)
-		address := netip.AddrPortFrom(simulatedAddress(i), simulatedPort).String()
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return fmt.Errorf("simulated host %d: %w", i, err)
-		}
-		known.WriteString(knownhosts.Line([]string{knownhosts.Normalize(address)}, signer.PublicKey()) + "\n")
-		h := &simulatedHost{done: map[string]string{}}
-		go h.listen(l, config)
+		known.WriteString(knownhosts.Line([]string{knownhosts.Normalize(h.Address.String())}, h.Key) + "\n")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "known_hosts"), []byte(known.String()), 0o644); err != nil {
 		return err
@@ -139,6 +183,11 @@ func (h *simulatedHost) run(command string, channel ssh.Channel) error {
 			if _, err := fmt.Fprintf(channel, "= %s %s\n", name, h.done[name]); err != nil {
 				return err
 			}
+			if d, ok := h.drift[name]; ok {
+				if _, err := fmt.Fprintf(channel, "- %s\n", d); err != nil {
+					return err
+				}
+			}
 		}
 		_, err := io.WriteString(channel, "end\n")
 		return err
@@ -176,6 +225,9 @@ func (h *simulatedHost) converge(command string, channel ssh.Channel) error {
 		h.phases = append(h.phases, phase)
 	}
 	h.done[phase] = time.Now().UTC().Format(time.RFC3339)
+	delete(h.drift, phase)
+	h.commands = append(h.commands, command)
+	h.stdins = append(h.stdins, string(stdin))
 	h.mu.Unlock()
 	_, err = fmt.Fprintf(channel, `{"phase":%q,"host":%q,"changed":[]}`+"\n", phase, host)
 	return err
