@@ -25,6 +25,15 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// here is this package's folder; tests change to the project's.
+var here = func() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
 // key stands for the host keys that the lab makes anew each time.
 const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBw6D3UIRzq2n8wzVqXb0vHn0Q7W3m8m9C8l5Jf0aV1C"
 
@@ -46,7 +55,7 @@ func newProject(t *testing.T) *project {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, attached.Close()) })
 	p.attached = attached
-	files, err := filepath.Glob("../../Pulumi*.yaml")
+	files, err := filepath.Glob(filepath.Join(here, "../../Pulumi*.yaml"))
 	require.NoError(t, err)
 	for _, f := range files {
 		b, err := os.ReadFile(f)
@@ -65,14 +74,11 @@ func newProject(t *testing.T) *project {
 	return p
 }
 
-// preview runs a preview of a stack and returns its steps: one line per
-// resource, "operation type name [changed inputs]".
-func (p *project) preview(stack string) ([]apitype.StepEventMetadata, error) {
+// stack opens a stack of the project. Paths in its settings are relative to
+// the project, as for everybody.
+func (p *project) stack(name string) auto.Stack {
 	p.t.Helper()
-	golden, err := os.Getwd()
-	require.NoError(p.t, err)
-	require.NoError(p.t, os.Chdir(p.dir))
-	defer func() { require.NoError(p.t, os.Chdir(golden)) }()
+	p.t.Chdir(p.dir)
 	env := map[string]string{
 		"PULUMI_BACKEND_URL": "file://" + p.dir, "PULUMI_CONFIG_PASSPHRASE": "test",
 		"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_HOME": filepath.Join(p.dir, "home"),
@@ -80,8 +86,15 @@ func (p *project) preview(stack string) ([]apitype.StepEventMetadata, error) {
 	for k, v := range p.attached.Env {
 		env[k] = v
 	}
-	s, err := auto.UpsertStackInlineSource(p.t.Context(), stack, "halinux", stacks.Platform, auto.WorkDir(p.dir), auto.EnvVars(env))
+	s, err := auto.UpsertStackInlineSource(p.t.Context(), name, "halinux", stacks.Platform, auto.WorkDir(p.dir), auto.EnvVars(env))
 	require.NoError(p.t, err)
+	return s
+}
+
+// preview returns the steps of a preview of a stack.
+func (p *project) preview(stack string) ([]apitype.StepEventMetadata, error) {
+	p.t.Helper()
+	s := p.stack(stack)
 	ch := make(chan events.EngineEvent, 100)
 	var steps []apitype.StepEventMetadata
 	done := make(chan struct{})
@@ -93,7 +106,7 @@ func (p *project) preview(stack string) ([]apitype.StepEventMetadata, error) {
 			}
 		}
 	}()
-	_, err = s.Preview(p.t.Context(), optpreview.EventStreams(ch))
+	_, err := s.Preview(p.t.Context(), optpreview.EventStreams(ch))
 	<-done
 	return steps, err
 }
@@ -132,9 +145,9 @@ func tree(steps []apitype.StepEventMetadata) string {
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
+	path := filepath.Join(here, "testdata", name)
 	if *update {
-		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(path)
