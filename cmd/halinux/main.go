@@ -86,7 +86,14 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 	// or at an error, it costs nothing; a run that is killed leaves no record,
 	// and the next one converges the same phases again.
 	attached.Env["PULUMI_SKIP_CHECKPOINTS"] = "true"
-	s, err := open(ctx, stack, work, attached.Env)
+	cli, err := auto.NewPulumiCommand(nil)
+	if err != nil {
+		return err
+	}
+	if verb != "outputs" {
+		cli = frugal{cli}
+	}
+	s, err := open(ctx, stack, work, cli, attached.Env)
 	if err != nil {
 		return err
 	}
@@ -152,7 +159,7 @@ func with[O any](wanted bool, diff O, rest ...O) []O {
 
 // open selects the stack and makes it when it is new. The settings come from
 // the checkout; what the engine adds to them goes to the work folder.
-func open(ctx context.Context, stack, work string, env map[string]string) (auto.Stack, error) {
+func open(ctx context.Context, stack, work string, cli auto.PulumiCommand, env map[string]string) (auto.Stack, error) {
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return auto.Stack{}, err
 	}
@@ -170,7 +177,7 @@ func open(ctx context.Context, stack, work string, env map[string]string) (auto.
 		return auto.Stack{}, err
 	}
 	return auto.UpsertStackInlineSource(ctx, stack, string(project.Name), stacks.Platform,
-		auto.WorkDir(work), auto.Project(*project), auto.EnvVars(env),
+		auto.Pulumi(cli), auto.WorkDir(work), auto.Project(*project), auto.EnvVars(env),
 		auto.Stacks(map[string]workspace.ProjectStack{stack: *settings}))
 }
 
