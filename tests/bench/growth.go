@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/halinux/halinux/tests/report"
@@ -96,7 +98,8 @@ func growTo(ctx context.Context, n int, halinux, work string) (grown, error) {
 		return g, err
 	}
 	defer os.RemoveAll(dir)
-	end, err := startSimulated(ctx, n, dir)
+	first := 2000 + os.Getpid()%28*2000
+	end, err := startSimulated(ctx, first, n, dir)
 	if err != nil {
 		return g, err
 	}
@@ -109,7 +112,7 @@ func growTo(ctx context.Context, n int, halinux, work string) (grown, error) {
 	if err := os.WriteFile(filepath.Join(dir, "Pulumi.yaml"), []byte("name: halinux\nruntime: go\n"), 0o644); err != nil {
 		return g, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "Pulumi.simulated.yaml"), []byte(simulatedConfig(n)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "Pulumi.simulated.yaml"), []byte(simulatedConfig(first, n)), 0o644); err != nil {
 		return g, err
 	}
 	run := func(verb string) (cost, string, error) {
@@ -145,26 +148,45 @@ func growTo(ctx context.Context, n int, halinux, work string) (grown, error) {
 }
 
 // changes is what the engine says where there are some.
-var changes = regexp.MustCompile(`(?m)^ +\S+ +\d+ (to )?(be )?(create|update|delete|replace)d?$`)
+var changes = regexp.MustCompile(`(?m)^ +[-+~]+ *\d+ (to )?(create|update|delete|replace)d?$`)
 
-// simulatedConfig is Pulumi.simulated.yaml.
-func simulatedConfig(n int) string {
+// simulatedConfig is Pulumi.simulated.yaml: the base system on n hosts.
+func simulatedConfig(first, n int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "config:\n  halinux:ssh:\n    port: %d\n    knownHosts: known_hosts\n  halinux:hosts:\n", simulated.Port)
+	fmt.Fprintf(&b, `config:
+  halinux:domain: simulated.halinux.test
+  halinux:ssh:
+    port: %d
+    knownHosts: known_hosts
+  halinux:networks:
+    - {name: lan, cidr: 10.64.0.0/16}
+  halinux:base:
+    updates: {apart: 1m}
+    firewall:
+      ssh: [lan]
+    kernel:
+      sysctl:
+        - {name: net.ipv4.tcp_fin_timeout, value: "30"}
+  halinux:hosts:
+`, simulated.Port)
 	for i := range n {
-		fmt.Fprintf(&b, "    - name: %s\n      address: %s\n", simulated.Name(i), simulated.Address(i))
+		address := simulated.Address(first + i)
+		planned := address.As4()
+		planned[0] = 10
+		fmt.Fprintf(&b, "    - {name: %s, address: %s, links: [{network: lan, address: %s, interface: eth0}]}\n",
+			simulated.Name(i), address, netip.AddrFrom4(planned))
 	}
 	return b.String()
 }
 
 // startSimulated starts the simulated hosts in a process of their own, so that
 // what they cost is not counted.
-func startSimulated(ctx context.Context, n int, dir string) (end func(), err error) {
+func startSimulated(ctx context.Context, first, n int, dir string) (end func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "_simulated", strconv.Itoa(n), dir)
+	cmd := exec.CommandContext(ctx, self, "_simulated", strconv.Itoa(first), strconv.Itoa(n), dir)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -186,6 +208,14 @@ func startSimulated(ctx context.Context, n int, dir string) (end func(), err err
 		return nil, errors.New("the simulated hosts did not start")
 	}
 	return end, nil
+}
+
+func newKey() (ssh.Signer, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return ssh.NewSignerFromKey(key)
 }
 
 // startAgent serves a new key as an SSH agent.

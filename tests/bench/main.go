@@ -1,8 +1,8 @@
 // Command bench measures halinux: against Ansible doing the same work on the
 // same hosts of the lab, and how its cost grows with the number of hosts.
 //
-// It runs in the lab's controller namespace (`lab exec -- bench ansible`); the
-// simulated hosts of `bench hosts` need loopback only. Every run appends a
+// The hosts of `bench ansible` are a lab of its own; the simulated ones of
+// `bench hosts` need loopback only. Every run appends a
 // measurement to the file that HALINUX_RESULTS names; package report judges.
 package main
 
@@ -23,30 +23,37 @@ import (
 
 const usage = `usage: bench [flags] VERB
 verbs:
+  ansible    the same work by Ansible and by halinux, on a lab of its own (root)
   hosts      how cost grows with the number of (simulated) hosts
 flags:
 `
 
 func main() {
 	sizes := flag.String("sizes", "10,100,1000", "numbers of simulated hosts")
+	runs := flag.Int("runs", 5, "runs of each tool")
+	lab := flag.String("lab", "bin/lab", "the program of the lab")
 	halinux := flag.String("halinux", "bin/halinux", "the program that is measured")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, flag.Args(), *sizes, *halinux); err != nil {
+	if err := run(ctx, flag.Args(), *sizes, *runs, *lab, *halinux); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, sizes, halinux string) error {
-	if len(args) == 3 && args[0] == "_simulated" {
-		n, err := strconv.Atoi(args[1])
+func run(ctx context.Context, args []string, sizes string, runs int, lab, halinux string) error {
+	if len(args) == 4 && args[0] == "_simulated" {
+		first, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
 		}
-		return simulated.Serve(n, args[2])
+		n, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		return simulated.Serve(first, n, args[3])
 	}
 	if len(args) != 1 {
 		flag.Usage()
@@ -61,12 +68,17 @@ func run(ctx context.Context, args []string, sizes, halinux string) error {
 		return err
 	}
 	switch args[0] {
+	case "ansible":
+		if lab, err = filepath.Abs(lab); err != nil {
+			return err
+		}
+		return compare(ctx, runs, lab, halinux, filepath.Join(work, "ansible"))
 	case "hosts":
 		var numbers []int
 		for _, word := range strings.Split(sizes, ",") {
 			n, err := strconv.Atoi(word)
-			if err != nil || n < 1 || n > 16000 {
-				return fmt.Errorf("%q is not a number of hosts", word)
+			if err != nil || n < 1 || n > 2000 {
+				return fmt.Errorf("%q is not a number of hosts up to 2000", word)
 			}
 			numbers = append(numbers, n)
 		}

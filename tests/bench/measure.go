@@ -79,7 +79,7 @@ func (c *cost) add(u *syscall.Rusage) {
 
 // watchMemory looks at the command and all below it until it has ended.
 func watchMemory(pid int, ended <-chan struct{}) int64 {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	var most int64
 	for {

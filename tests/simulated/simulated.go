@@ -99,12 +99,13 @@ func (h *Host) Payloads() (commands, stdins []string) {
 	return commands, stdins
 }
 
-// Serve runs n hosts. It writes their public keys to dir/known_hosts, says
+// Serve runs n hosts, the first with the number given: where two programs run
+// hosts at once, they take different ones. It writes their public keys to dir/known_hosts, says
 // "ready" on stdout and serves until stdin ends.
-func Serve(n int, dir string) error {
+func Serve(first, n int, dir string) error {
 	var known strings.Builder
 	for i := range n {
-		h, err := Start(i)
+		h, err := Start(first + i)
 		if err != nil {
 			return err
 		}

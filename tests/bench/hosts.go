@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// labName is the benchmark's own lab, beside that of `make up`.
+const labName = "bench"
+
+// hostNames are the hosts of both topologies.
+var hostNames = []string{"backend1", "backend2", "edge1", "edge2"}
+
+// testbed is the lab that both tools work on.
+type testbed struct {
+	lab string // the program
+	dir string // where it leaves its link .lab, and all else is kept
+}
+
+// atRest leaves no service running that a package has brought, as a package
+// does that is installed by either tool on a host with policy-rc.d.
+const atRest = `for u in chrony haproxy keepalived nginx; do ! systemctl cat $u >/dev/null 2>&1 || systemctl disable -q --now $u; done`
+
+// fresh makes all hosts anew, as they were installed.
+func (b testbed) fresh(ctx context.Context, topology string) error {
+	for _, verb := range []string{"down", "image", "up"} {
+		if _, err := b.run(ctx, "-f", topology, verb); err != nil {
+			return err
+		}
+	}
+	_, err := b.onAll(ctx, atRest)
+	return err
+}
+
+// run calls the lab and returns what it prints.
+func (b testbed) run(ctx context.Context, args ...string) (string, error) {
+	out, err := b.command(ctx, args...).Output()
+	if err != nil {
+		var words string
+		if e, ok := err.(*exec.ExitError); ok {
+			words = ": " + strings.TrimSpace(string(e.Stderr))
+		}
+		return string(out), fmt.Errorf("lab %s: %w%s", strings.Join(args, " "), err, words)
+	}
+	return string(out), nil
+}
+
+func (b testbed) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, b.lab, args...)
+	cmd.Dir = b.dir
+	cmd.Env = append(os.Environ(), "LAB_NAME="+labName)
+	return cmd
+}
+
+// on runs a script on a host and returns what it prints.
+func (b testbed) on(ctx context.Context, host, script string) (string, error) {
+	return b.run(ctx, "ssh", host, script)
+}
+
+// onAll runs a script on every host.
+func (b testbed) onAll(ctx context.Context, script string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, h := range hostNames {
+		out, err := b.on(ctx, h, script)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", h, err)
+		}
+		all[h] = out
+	}
+	return all, nil
+}
+
+// connections counts the SSH connections that each host has let in since it
+// was made; asking is one itself.
+func (b testbed) connections(ctx context.Context) (int, error) {
+	sum := 0
+	for _, h := range hostNames {
+		out, err := b.on(ctx, h, `journalctl -q --no-pager -o cat -t sshd -t sshd-session | grep -c '^Accepted publickey' || :`)
+		if err != nil {
+			return 0, err
+		}
+		var n int
+		if _, err := fmt.Sscan(out, &n); err != nil {
+			return 0, fmt.Errorf("%s: %q is not a count of connections", h, out)
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// fingerprint is what a tool has left on a host: everything in /etc and
+// /usr/local, packages, accounts, kernel parameters, units, packet filter,
+// open ports. Not in it: what no two runs have in common (keys that the host
+// made, backups, caches), and the tools' own folders.
+const fingerprint = `
+set -eu
+export LC_ALL=C.UTF-8
+echo '== files'
+find /etc /usr/local \( -type f -o -type l \) ! -path '*/.ansible*' ! -name '*.pem' ! -name 'ssh_host_*' ! -name machine-id \
+	! -name '*-' ! -name .pwd.lock ! -name ld.so.cache ! -name passwd ! -name shadow ! -name group ! -name gshadow ! -name 'sub[ug]id' \
+	! -name .updated ! -name resolv.conf ! -name chrony.keys | sort | while IFS= read -r f; do
+	if [ -L "$f" ]; then
+		echo "$f -> $(readlink "$f")"
+	elif [ "${f#/etc/nginx/tls/}" != "$f" ]; then
+		# Each run makes certificates of its own.
+		echo "$f $(stat -c '%a %U:%G' "$f")"
+	else
+		# Remarks, blank lines and blanks around = are the tools' own manner.
+		echo "$f $(stat -c '%a %U:%G' "$f") $(sed 's/^[[:space:]]*#.*//; s/[[:space:]]*=[[:space:]]*/=/; /^$/d' "$f" | sha256sum | cut -c1-16)"
+	fi
+done
+echo '== packages'
+dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n' | sort
+echo '== accounts'
+getent passwd | cut -d: -f1,6,7 | sort
+getent group | cut -d: -f1,4 | sort
+getent shadow | awk -F: '{print $1, ($2 ~ /^[!*]/ ? "locked" : "password")}' | sort
+for home in /home/*; do [ ! -e "$home/.ssh/authorized_keys" ] || { stat -c '%n %a %U:%G' "$home/.ssh/authorized_keys"; grep -v '^#' "$home/.ssh/authorized_keys" | sort; }; done
+echo '== kernel parameters'
+sysctl -a 2>/dev/null | grep -E '^(net\.ipv4\.(ip_nonlocal_bind|tcp_|ip_local_port)|vm\.swappiness|fs\.(file-max|inotify)|net\.core\.somaxconn)' | grep -v tcp_fastopen_key | sort
+echo '== units'
+systemctl list-unit-files --no-legend --plain -t service,timer | awk '$1 !~ /@/ {print $1, $2}' | sort
+systemctl list-units --no-legend --plain -t service,timer --state=active | awk '{print $1, $4}' | grep -v -E '^(user@|user-runtime|session|run-)' | sort
+echo '== packet filter'
+nft -s list ruleset 2>/dev/null || :
+echo '== ports'
+ss -Hltun | awk '{print $1, $5}' | sort -u
+`
