@@ -318,16 +318,6 @@ func (t *Topology) addressOf(h *Host) netip.Addr {
 // needsKernel tells whether the host has to be a virtual machine.
 func (h *Host) needsKernel() bool { return slices.Contains(h.Needs, NeedKernel) }
 
-// link finds a card by its name.
-func (h *Host) link(name string) (*Link, bool) {
-	for i := range h.Links {
-		if h.Links[i].Name == name {
-			return &h.Links[i], true
-		}
-	}
-	return nil, false
-}
-
 // hostNames in order.
 func (t *Topology) hostNames() []string { return sortedKeys(t.Hosts) }
 
