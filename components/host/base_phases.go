@@ -40,15 +40,15 @@ func (a *BaseArgs) packagesPhase(h Host) (*Phase, error) {
 	}
 	if !a.Updates.Off {
 		at := a.Updates.window(a.position(h))
-		for name, file := range map[string]string{
-			"updates.conf.tmpl": "/etc/apt/apt.conf.d/52halinux-updates",
-			"timer.conf.tmpl":   "/etc/systemd/system/apt-daily-upgrade.timer.d/halinux.conf",
+		for _, f := range [][2]string{
+			{"updates.conf.tmpl", "/etc/apt/apt.conf.d/52halinux-updates"},
+			{"timer.conf.tmpl", "/etc/systemd/system/apt-daily-upgrade.timer.d/halinux.conf"},
 		} {
-			text, err := render("packages", name, map[string]any{"At": at, "Reboot": fmt.Sprint(a.Updates.Reboot), "Hold": a.Updates.Hold})
+			text, err := render("packages", f[0], map[string]any{"At": at, "Reboot": fmt.Sprint(a.Updates.Reboot), "Hold": a.Updates.Hold})
 			if err != nil {
 				return nil, err
 			}
-			p.Files = append(p.Files, File{Path: file, Content: text})
+			p.Files = append(p.Files, File{Path: f[1], Content: text})
 		}
 	}
 	return p, nil
