@@ -312,9 +312,14 @@ func (f Firewall) validate(p AddressPlan) problem.List {
 	for i, flow := range f.Extra {
 		l.Include(fmt.Sprintf("extra[%d]", i), flow.Validate(p))
 	}
-	for i, h := range f.Forward {
-		if _, ok := p.Host(h); !ok {
-			l.Add(fmt.Sprintf("forward[%d]", i), fmt.Sprintf("there is no host %q", h), "use the name of a host of the plan")
+	for _, list := range []struct {
+		name  string
+		hosts []string
+	}{{"except", f.Except}, {"forward", f.Forward}} {
+		for i, h := range list.hosts {
+			if _, ok := p.Host(h); !ok {
+				l.Add(fmt.Sprintf("%s[%d]", list.name, i), fmt.Sprintf("there is no host %q", h), "use the name of a host of the plan")
+			}
 		}
 	}
 	return l

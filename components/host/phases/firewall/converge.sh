@@ -2,6 +2,8 @@
 # shellcheck shell=sh disable=SC2154,SC2317
 
 packages nftables
+printf 'table inet halinux_try\ndelete table inet halinux_try\n' | nft -c -f - ||
+	fail "this kernel ($(uname -r)) has no tables of the family inet" "boot one of Debian's, or name the host in firewall.except"
 rules=/etc/halinux/firewall.nft
 nft -c -f "$stage$rules" || fail "nft does not accept the rules" "its words are above; the old rules stand"
 
