@@ -9,14 +9,23 @@ done
 
 place
 conf=/etc/sysctl.d/90-halinux.conf
+# A parameter that is no longer declared becomes what it was.
+while IFS= read -r line; do
+	[ -n "$line" ] || continue
+	! sed 's/ = .*//' "$stage$conf" 2>/dev/null | grep -qxF "${line%% = *}" || continue
+	sysctl -qw "${line%% = *}=${line#* = }" || say "${line%% = *} cannot be set back to ${line#* = }"
+	grep -vxF "$line" "$here/sysctl" >"$work/sysctl" || :
+	cp "$work/sysctl" "$here/sysctl"
+done <<END
+$(cat "$here/sysctl" 2>/dev/null)
+END
 if [ -e "$stage$conf" ]; then
-	mkdir -p "$here"
 	touch "$here/sysctl"
 	grep -v '^#' "$conf" | while IFS= read -r line; do
 		name=${line%% = *} value=${line#* = }
 		now=$(sysctl -n "$name" 2>/dev/null) || fail "there is no kernel parameter $name" "is its name right, and the module that brings it loaded?"
 		[ "$(printf '%s' "$now" | tr -s '\t ' ' ')" != "$value" ] || continue
-		grep -q "^$name = " "$here/sysctl" || printf '%s = %s\n' "$name" "$now" >>"$here/sysctl"
+		sed 's/ = .*//' "$here/sysctl" | grep -qxF "$name" || printf '%s = %s\n' "$name" "$now" >>"$here/sysctl"
 		sysctl -qw "$name=$value" ||
 			fail "the kernel does not take $name = $value" "is the value right, and may this host set it? (a container may not set everything)"
 		now=$(sysctl -n "$name" | tr -s '\t ' ' ')

@@ -93,7 +93,7 @@ elif systemctl is-active -q systemd-networkd; then
 	wanted=$(cut -f3 "$work/index" | grep -e ^/etc/systemd/network)
 	stale=
 	for file in /etc/systemd/network/05-halinux-*; do
-		[ ! -e "$file" ] || printf '%s\n' "$wanted" | grep -qxF "$file" || stale="$stale $file"
+		[ ! -f "$file" ] || printf '%s\n' "$wanted" | grep -qxF "$file" || stale="$stale $file"
 	done
 	for file in $wanted; do
 		cmp -s "$stage$file" "$file" || same=no
