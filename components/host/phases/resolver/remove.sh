@@ -6,3 +6,4 @@ rm -f /etc/resolv.conf
 [ ! -e "$here/resolv.conf" ] || cp "$here/resolv.conf" /etc/resolv.conf
 timeout 10 networkctl reload || :
 systemctl restart systemd-resolved.service || :
+rmdir /etc/systemd/network/*.network.d /etc/systemd/resolved.conf.d 2>/dev/null || :
