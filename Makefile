@@ -104,5 +104,12 @@ e2e: up
 	@$(LAB_STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m
 	$(step) 'all tests have passed'
 
+# A lab of its own, so that both tools start on the same fresh hosts.
+bench: setup pulumi binaries
+	$(step) 'benchmarks: the same work by Ansible and by halinux, then simulated hosts'
+	@go build -o bin/ ./tests/bench
+	@bin/bench -runs $${HALINUX_RUNS:-5} ansible
+	@bin/bench hosts
+
 clean: lab-down
 	rm -rf bin '$(CACHE)'
