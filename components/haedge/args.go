@@ -187,7 +187,7 @@ type Backend struct {
 // verified.
 type BackendTLS struct {
 	// CA is the PEM of the authority that signed the backends' certificates.
-	CA pulumi.StringInput `mapstructure:"-"`
+	CA pulumi.StringInput
 	// ServerName is what the certificates are for.
 	ServerName string
 }
@@ -245,8 +245,8 @@ type ServiceCheck struct {
 	Host     string
 	Status   int
 	Interval time.Duration
-	// CA verifies the backend in an https check.
-	CA pulumi.StringInput `mapstructure:"-"`
+	// CA is the PEM that verifies the backend in an https check.
+	CA pulumi.StringInput
 }
 
 // DNS makes the edges the name servers of the plan's hosts: authoritative for
