@@ -5,14 +5,21 @@ package stacks
 
 import (
 	"cmp"
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -29,10 +36,12 @@ import (
 type Config struct {
 	// Domain is the DNS domain of all hosts.
 	Domain string
-	// Networks and Hosts are the address plan.
+	// Networks and Hosts are the address plan; Roles says how many hosts each
+	// role needs. Default: any role, any number.
 	Networks []host.Network
 	Hosts    []HostConfig
-	// SSH holds for every host unless the host says otherwise.
+	Roles    []host.Role
+	// SSH is the way to every host; what a host's own says goes before it.
 	SSH SSHConfig
 	// Drift is "off" (default) or "detect": look at all hosts before the
 	// preview or update, and show and repair what differs on them.
@@ -41,7 +50,8 @@ type Config struct {
 	Base host.BaseArgs
 	// Edge is the load balancers. Default: none.
 	Edge *EdgeConfig
-	// Secrets are set with `pulumi config set --path 'secrets.tsig' --secret`.
+	// Secrets are set with
+	// `pulumi config set --secret --path 'halinux:secrets.tsig'`.
 	Secrets SecretsConfig
 }
 
@@ -60,44 +70,51 @@ type SecretsConfig struct {
 	// Certificates are the private keys of given certificates, as PEM, by the
 	// site's name.
 	Certificates map[string]string
-	// TSIG is the key for zone transfers. Default: made once.
+	// TSIG is the key for zone transfers, base64 of 16 bytes or more. Default:
+	// made once and kept in the state.
 	TSIG string
 }
 
 // SSHConfig is the way to the hosts.
 type SSHConfig struct {
-	User string // default root
+	User string // default root; another user needs sudo without a password
 	Port int    // default 22
-	// KnownHosts is a file in the format of OpenSSH, relative to the project,
-	// that holds the hosts' public keys by address.
-	KnownHosts            string
+	// KnownHosts is a file in the format of OpenSSH (sshd(8)), relative to the
+	// project, that holds the hosts' public keys by address; hashed names are
+	// understood. Default: each host names its key itself.
+	KnownHosts string
+	// InsecureIgnoreHostKey talks to whoever answers. For trials only.
 	InsecureIgnoreHostKey bool
-	KeyFile               string // default: the SSH agent
-	Proxy                 *ProxyConfig
-	DialTimeout           int // seconds for one attempt, default 15
-	DialAttempts          int // default 10
+	KeyFile               string       // a private key; default: the SSH agent
+	Proxy                 *ProxyConfig // default: none
+	DialTimeout           int          // seconds for one attempt; default 15
+	DialAttempts          int          // default 10
 }
 
 // ProxyConfig is a bastion on the way to the hosts.
 type ProxyConfig struct {
-	Address, User, HostKey, KeyFile string
-	Port                            int
+	Address string // IP address or DNS name
+	Port    int    // default 22
+	User    string // default root
+	HostKey string // default: from knownHosts
+	KeyFile string // default: the SSH agent
 }
 
 // HostConfig is one machine.
 type HostConfig struct {
-	Name  string
-	Roles []string
+	Name  string   // a DNS label; part of the name of everything on the host
+	Roles []string // free words, like edge and backend; default none
 	// Address is where the controller reaches the host. Default: the address
 	// of its first link.
 	Address string
-	HostKey string // default: from knownHosts
-	SSH     *SSHConfig
-	Links   []host.Link
+	HostKey string // "ssh-ed25519 AAAA..."; default: from knownHosts
+	// SSH overrides single values of the common way. Default: nothing.
+	SSH   *SSHConfig
+	Links []host.Link // one or more
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "hosts", "ssh", "drift", "base", "edge", "secrets"}
+var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "secrets"}
 
 // Load reads the configuration of the stack that runs.
 func Load(ctx *pulumi.Context) (*Config, error) {
@@ -113,9 +130,21 @@ func Load(ctx *pulumi.Context) (*Config, error) {
 	return Parse(texts)
 }
 
-// Parse reads a configuration strictly: a key that nobody knows is a problem,
-// not a default. It takes the value of each key as the engine hands it over.
+// Parse reads a configuration strictly and reports all that is wrong with it,
+// at once: a key that nobody knows is a problem, not a default. It takes the
+// value of each key as the engine hands it over.
 func Parse(texts map[string]string) (*Config, error) {
+	c, err := Read(texts)
+	if err != nil {
+		return nil, err
+	}
+	l := c.Validate()
+	return c, l.Err()
+}
+
+// Read is the part of [Parse] that does not judge the values, for who needs
+// only the way to the hosts and has no secrets.
+func Read(texts map[string]string) (*Config, error) {
 	raw := map[string]any{}
 	var l problem.List
 	for _, key := range slices.Sorted(maps.Keys(texts)) {
@@ -123,27 +152,51 @@ func Parse(texts map[string]string) (*Config, error) {
 			l.Add(key, "is not a key of the configuration", "check the spelling; known are "+strings.Join(keys, ", "))
 			continue
 		}
-		raw[key] = parse(texts[key])
+		raw[key] = scalars(&l, key, parse(texts[key]))
 	}
 	c := &Config{Drift: "off"}
 	l.Include("", decode(raw, c))
-	if err := l.Err(); err != nil {
-		return nil, err
-	}
-	l = c.Validate()
 	return c, l.Err()
 }
 
 // parse takes what the engine hands over: JSON for objects and lists, and the
 // bare text for everything else.
 func parse(text string) any {
-	var v any
-	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
-		if json.Unmarshal([]byte(text), &v) == nil {
-			return v
-		}
+	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
+		return text
 	}
-	return text
+	var v any
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if d.Decode(&v) != nil || d.More() {
+		return text
+	}
+	return v
+}
+
+// scalars makes every number and truth value the text that it was written as.
+// The decoder parses texts with care, while it cuts 1.5 to 1, takes 60 for 60
+// nanoseconds and lets large numbers wrap. A key without a value is reported:
+// it reads like "as by default", and would mean "not at all".
+func scalars(l *problem.List, path string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			v[key] = scalars(l, path+"."+key, v[key])
+		}
+	case []any:
+		for i := range v {
+			v[i] = scalars(l, fmt.Sprintf("%s[%d]", path, i), v[i])
+		}
+	case json.Number:
+		return v.String()
+	case bool:
+		return strconv.FormatBool(v)
+	case nil:
+		l.Add(path, "has no value", "write {} for all defaults, or leave the key out")
+		return map[string]any{}
+	}
+	return v
 }
 
 // unknownKeys are those that stand in the configuration and mean nothing. The
@@ -167,62 +220,113 @@ func unknownKeys() []string {
 // and every value of the wrong type with its path.
 func decode(raw map[string]any, into any) problem.List {
 	var l problem.List
-	var meta mapstructure.Metadata
 	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:           into,
-		Metadata:         &meta,
-		WeaklyTypedInput: true, // the engine turns every scalar into a string
-		DecodeHook:       mapstructure.StringToTimeDurationHookFunc(),
+		ErrorUnused:      true, // its list of unused keys ends at the first error
+		WeaklyTypedInput: true, // all scalars are texts
+		DecodeHook:       hook,
 	})
 	if err != nil {
 		l.Add("", err.Error(), "")
 		return l
 	}
-	if err := d.Decode(raw); err != nil {
-		var parts interface{ Unwrap() []error }
-		if errors.As(err, &parts) {
-			for _, part := range parts.Unwrap() {
-				addDecodeError(&l, part)
-			}
-		} else {
-			addDecodeError(&l, err)
-		}
-	}
-	slices.Sort(meta.Unused)
-	for _, key := range meta.Unused {
-		l.Add(lowerCamel(key), "is not a key of the configuration", "check the spelling")
-	}
+	addDecodeError(&l, raw, d.Decode(raw))
 	return l
 }
 
-func addDecodeError(l *problem.List, err error) {
-	var named *mapstructure.DecodeError
-	if errors.As(err, &named) {
-		l.Add(lowerCamel(named.Name()), named.Unwrap().Error(), "")
-		return
+// hook reads what the decoder cannot read by itself: times, and values that a
+// program may also take from another resource.
+func hook(from, to reflect.Type, value any) (any, error) {
+	text, ok := value.(string)
+	switch {
+	case !ok:
+		return value, nil
+	case to == reflect.TypeFor[pulumi.StringInput]():
+		return pulumi.String(text), nil
+	case to == reflect.TypeFor[time.Duration]():
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, wrongType{fmt.Sprintf("%q is not a time", text), "write it with its unit, like 250ms, 30s or 24h"}
+		}
+		return d, nil
 	}
-	l.Add("", err.Error(), "")
+	return value, nil
 }
 
-// lowerCamel turns the path of Go fields (Hosts[0].HostKey) into the path of
-// keys (hosts[0].hostKey).
-func lowerCamel(path string) string {
+// wrongType is a value that cannot be what its key needs.
+type wrongType struct{ what, remedy string }
+
+func (e wrongType) Error() string { return e.what }
+
+// addDecodeError takes the decoder's tree of errors apart.
+func addDecodeError(l *problem.List, raw map[string]any, err error) {
+	switch e := err.(type) {
+	case nil:
+	case *mapstructure.DecodeError:
+		path := written(raw, e.Name())
+		if unknown, ok := strings.CutPrefix(e.Unwrap().Error(), "has invalid keys: "); ok {
+			for key := range strings.SplitSeq(unknown, ", ") {
+				l.Add(path+"."+key, "is not a key of the configuration", "check the spelling")
+			}
+			return
+		}
+		w := why(e)
+		l.Add(path, w.what, w.remedy)
+	case interface{ Unwrap() []error }:
+		for _, part := range e.Unwrap() {
+			addDecodeError(l, raw, part)
+		}
+	case interface{ Unwrap() error }:
+		addDecodeError(l, raw, e.Unwrap())
+	default:
+		l.Add("", err.Error(), "")
+	}
+}
+
+// why says what a value should have been, in the words of the file.
+func why(e *mapstructure.DecodeError) wrongType {
+	var w wrongType
+	var number *mapstructure.ParseError
+	switch {
+	case errors.As(e, &w):
+		return w
+	case errors.As(e, &number) && number.Expected.Kind() == reflect.Bool:
+		return wrongType{fmt.Sprintf("%q is neither true nor false", number.Value), ""}
+	case errors.As(e, &number):
+		return wrongType{fmt.Sprintf("%q is not a whole number in range", number.Value), ""}
+	case strings.HasPrefix(e.Unwrap().Error(), "expected a map"):
+		return wrongType{"is a single value or a list", "write its keys below it, as `key: value`"}
+	}
+	return wrongType{"has values below it that cannot stand there", "write a single value, or a list where there may be several"}
+}
+
+// written is a path of Go fields, like Hosts[0].HostKey, with the keys as they
+// were written: hosts[0].hostKey.
+func written(raw any, path string) string {
 	words := strings.Split(path, ".")
-	for i, w := range words {
-		upper := 0
-		for upper < len(w) && w[upper] >= 'A' && w[upper] <= 'Z' {
-			upper++
+	at := raw
+	for i, word := range words {
+		name, index, _ := strings.Cut(word, "[")
+		parent, _ := at.(map[string]any)
+		at = nil
+		for key, value := range parent {
+			if strings.EqualFold(key, name) {
+				words[i] = key + word[len(name):]
+				at = value
+			}
 		}
-		if upper > 1 && upper < len(w) && w[upper] != '[' {
-			upper-- // SSHConfig -> sshConfig
+		if list, ok := at.([]any); ok {
+			if n, err := strconv.Atoi(strings.TrimSuffix(index, "]")); err == nil && n < len(list) {
+				at = list[n]
+			}
 		}
-		words[i] = strings.ToLower(w[:upper]) + w[upper:]
 	}
 	return strings.Join(words, ".")
 }
 
 // Validate reports everything that is wrong with the configuration, as far as
-// it can be known without touching a host.
+// it can be known without touching a host. Each path is that of the key to
+// change.
 func (c *Config) Validate() problem.List {
 	var l problem.List
 	if c.Drift != "off" && c.Drift != "detect" {
@@ -230,23 +334,125 @@ func (c *Config) Validate() problem.List {
 	}
 	hosts, hl := c.hosts()
 	l.Include("", hl)
-	for i, h := range hosts {
-		l.Include(fmt.Sprintf("hosts[%d]", i), h.Validate())
-	}
 	edge := c.edge(hosts)
+	var el problem.List
 	if edge != nil {
-		l.Include("edge", edge.Validate())
+		el = edge.Validate()
 	}
-	l.Include("secrets", c.validateSecrets(edge))
 	base, bl := c.base(hosts)
+	if el.Err() != nil {
+		base.Firewall.Flows = nil // made from what is wrong already
+	}
 	l.Include("base", bl)
 	l.Include("base", base.Validate())
-	return l
+	l.Include("edge", el)
+	l.Include("secrets", c.validateSecrets(edge))
+	return c.placed(l)
+}
+
+// placed puts each problem where its key is, and keeps one of each: the parts
+// of a platform look at the same hosts.
+func (c *Config) placed(l problem.List) problem.List {
+	var placed problem.List
+	seen := map[problem.Problem]bool{}
+	for _, p := range l.All() {
+		p.Path = c.keyOf(p.Path)
+		if p.Path == "" || seen[p] {
+			continue
+		}
+		seen[p] = true
+		placed.Add(p.Path, p.What, p.Remedy)
+	}
+	return placed
+}
+
+var (
+	hostPath   = regexp.MustCompile(`^(base|edge)\.hosts(?:\[(\d+)\])?(.*)$`)
+	sitePath   = regexp.MustCompile(`^edge\.sites\[(\d+)\]\.certificate\.key$`)
+	sourcePath = regexp.MustCompile(`^base\.packages\.sources\[(\d+)\]\.key$`)
+)
+
+// keyOf is the key that an argument of a component was made from; "" where
+// another problem says the same.
+func (c *Config) keyOf(path string) string {
+	if rest, ok := strings.CutPrefix(path, "base.plan."); ok {
+		return rest
+	}
+	number := func(digits string) int {
+		n, _ := strconv.Atoi(digits) // the pattern lets nothing else through
+		return n
+	}
+	if m := sitePath.FindStringSubmatch(path); m != nil {
+		return "secrets.certificates." + c.Edge.Sites[number(m[1])].Name
+	}
+	if m := sourcePath.FindStringSubmatch(path); m != nil {
+		if s := c.Base.Packages.Sources[number(m[1])]; s.Key == "" && s.KeyFile != "" {
+			if _, err := os.Stat(expand(s.KeyFile)); err != nil {
+				return ""
+			}
+			return path + "File"
+		}
+	}
+	m := hostPath.FindStringSubmatch(path)
+	switch {
+	case m == nil:
+		return path
+	case m[2] == "" && m[1] == "edge":
+		return "edge.role"
+	case m[2] == "":
+		return "hosts"
+	}
+	i := number(m[2])
+	if m[1] == "edge" {
+		i = c.edgeIndexes()[i]
+	}
+	h, at := c.Hosts[i], fmt.Sprintf("hosts[%d]", i)
+	way, isWay := strings.CutPrefix(m[3], ".ssh")
+	switch {
+	case !isWay:
+		return at + m[3]
+	case way == ".address" && h.Address == "" && len(h.Links) > 0:
+		return "" // the plan looks at the address of a link
+	case way == ".address" || way == ".hostKey":
+		return at + way
+	case h.SSH.says(way):
+		return at + ".ssh" + way
+	}
+	return "ssh" + way
+}
+
+// says is whether a host's own way has the key at a path, like .proxy.port.
+func (s *SSHConfig) says(path string) bool {
+	if s == nil {
+		return false
+	}
+	switch strings.Split(path, ".")[1] {
+	case "user":
+		return s.User != ""
+	case "port":
+		return s.Port != 0
+	case "keyFile":
+		return s.KeyFile != ""
+	case "proxy":
+		return s.Proxy != nil
+	}
+	return false
+}
+
+// edgeIndexes are the places of the edges among the hosts.
+func (c *Config) edgeIndexes() []int {
+	var all []int
+	for i, h := range c.Hosts {
+		if slices.Contains(h.Roles, cmp.Or(c.Edge.Role, "edge")) {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
 // plan is the address plan.
 func (c *Config) plan() host.AddressPlan {
-	p := host.AddressPlan{Domain: c.Domain, Networks: c.Networks}
+	p := host.AddressPlan{Domain: c.Domain, Networks: c.Networks, Roles: c.Roles}
 	for _, h := range c.Hosts {
 		p.Hosts = append(p.Hosts, host.PlannedHost{Name: h.Name, Roles: h.Roles, Links: h.Links})
 	}
@@ -283,11 +489,8 @@ func (c *Config) edge(hosts []host.Host) *haedge.HAEdgeArgs {
 	}
 	args := c.Edge.HAEdgeArgs
 	args.Plan = c.plan()
-	names := args.Plan.ByRole(cmp.Or(c.Edge.Role, "edge"))
-	for _, h := range hosts {
-		if slices.Contains(names, h.Name) {
-			args.Hosts = append(args.Hosts, h)
-		}
+	for _, i := range c.edgeIndexes() {
+		args.Hosts = append(args.Hosts, hosts[i])
 	}
 	if args.BGP != nil {
 		bgp := *args.BGP
@@ -358,6 +561,14 @@ func (c *Config) validateSecrets(edge *haedge.HAEdgeArgs) problem.List {
 			l.Add("certificates."+name, "there is no site of this name", "check the spelling")
 		}
 	}
+	if c.Secrets.TSIG != "" {
+		if edge == nil || edge.DNS == nil {
+			l.Add("tsig", "no name server uses it", "set edge.dns, or leave it out")
+		}
+		if key, err := base64.StdEncoding.DecodeString(c.Secrets.TSIG); err != nil || len(key) < 16 {
+			l.Add("tsig", "is not base64 of 16 bytes or more", "make one with `openssl rand -base64 32`, or leave it out")
+		}
+	}
 	return l
 }
 
@@ -366,10 +577,7 @@ func (c *Config) hosts() ([]host.Host, problem.List) {
 	var l problem.List
 	hosts := make([]host.Host, len(c.Hosts))
 	for i, hc := range c.Hosts {
-		way := c.SSH
-		if hc.SSH != nil {
-			way = *hc.SSH
-		}
+		way := c.SSH.with(hc.SSH)
 		if hc.Address == "" && len(hc.Links) > 0 {
 			hc.Address = hc.Links[0].Address
 		}
@@ -391,7 +599,7 @@ func (c *Config) hosts() ([]host.Host, problem.List) {
 				}
 				key, err := knownKey(expand(way.KnownHosts), hop.Address, hop.Port)
 				if err != nil {
-					l.Add("ssh.knownHosts", err.Error(), "")
+					l.Add("ssh.knownHosts", err.Error(), "make it with `ssh-keyscan`, and compare the keys with those on the hosts")
 				}
 				hop.HostKey = key
 			}
@@ -399,6 +607,20 @@ func (c *Config) hosts() ([]host.Host, problem.List) {
 		hosts[i] = host.Host{Name: hc.Name, SSH: s}
 	}
 	return hosts, l
+}
+
+// with is the way with what a host says itself.
+func (s SSHConfig) with(own *SSHConfig) SSHConfig {
+	if own == nil {
+		return s
+	}
+	return SSHConfig{
+		User: cmp.Or(own.User, s.User), Port: cmp.Or(own.Port, s.Port),
+		KnownHosts: cmp.Or(own.KnownHosts, s.KnownHosts), KeyFile: cmp.Or(own.KeyFile, s.KeyFile),
+		InsecureIgnoreHostKey: own.InsecureIgnoreHostKey || s.InsecureIgnoreHostKey,
+		Proxy:                 cmp.Or(own.Proxy, s.Proxy),
+		DialTimeout:           cmp.Or(own.DialTimeout, s.DialTimeout), DialAttempts: cmp.Or(own.DialAttempts, s.DialAttempts),
+	}
 }
 
 // expand turns a leading ~ into the home of the user who runs the program.
@@ -412,25 +634,28 @@ func expand(path string) string {
 }
 
 // knownKey is the public key that a known_hosts file has for an address, or
-// "" where it has none.
+// "" where it has none. An RSA key is taken only where there is no other.
 func knownKey(file, address string, port int) (string, error) {
-	b, err := os.ReadFile(file)
+	known, err := knownhosts.New(file)
 	if err != nil {
 		return "", err
 	}
-	if port == 0 {
-		port = 22
+	// The library answers the question whether a key is known; who asks with
+	// one that nobody has is told all that are.
+	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
+	if err != nil {
+		return "", err
 	}
-	want := knownhosts.Normalize(fmt.Sprintf("[%s]:%d", address, port))
-	for len(b) > 0 {
-		marker, names, key, _, rest, err := ssh.ParseKnownHosts(b)
-		if err != nil {
-			break // io.EOF, or nothing more that can be read
-		}
-		b = rest
-		if marker == "" && slices.Contains(names, want) {
-			return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))), nil
+	at := net.JoinHostPort(address, strconv.Itoa(cmp.Or(port, 22)))
+	var unknown *knownhosts.KeyError
+	if !errors.As(known(at, &net.TCPAddr{}, nobody), &unknown) || len(unknown.Want) == 0 {
+		return "", nil
+	}
+	key := unknown.Want[0].Key
+	for _, k := range unknown.Want {
+		if key.Type() == ssh.KeyAlgoRSA {
+			key = k.Key
 		}
 	}
-	return "", nil
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))), nil
 }

@@ -30,7 +30,7 @@ func drift(ctx context.Context, stack string) error {
 			texts[key.Name()] = value
 		}
 	}
-	c, err := stacks.Parse(texts)
+	c, err := stacks.Read(texts)
 	if err != nil {
 		return err
 	}
