@@ -1,0 +1,76 @@
+package preview_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestProdExample follows the head of Pulumi.prod.yaml to the letter: the
+// commands there, with a password and a certificate, make a stack whose preview
+// works, and whose secrets stand encrypted in the file.
+func TestProdExample(t *testing.T) {
+	p := newProject(t)
+	example, err := os.ReadFile("../../Pulumi.prod.yaml")
+	require.NoError(t, err)
+	head, _, found := strings.Cut(string(example), "\nconfig:")
+	require.True(t, found)
+	commands := regexp.MustCompile(`(?m)^#   (pulumi .*)$`).FindAllStringSubmatch(head, -1)
+	require.Len(t, commands, 5)
+
+	cert, key := shopCertificate(t)
+	for name, text := range map[string]string{
+		"isp-a.password": "sentinel-a\n", "isp-b.password": "sentinel-b\n", "shop.pem": cert, "shop.key": key,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600))
+	}
+	for _, c := range commands {
+		sh := exec.CommandContext(t.Context(), "sh", "-c", c[1]+" -s prod")
+		if strings.Contains(c[1], "stack init") {
+			sh = exec.CommandContext(t.Context(), "sh", "-c", c[1])
+		}
+		sh.Dir = p.dir
+		sh.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+p.dir, "PULUMI_CONFIG_PASSPHRASE=test",
+			"PULUMI_SKIP_UPDATE_CHECK=true", "PULUMI_HOME="+filepath.Join(p.dir, "home"))
+		out, err := sh.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", c[1], out)
+	}
+	written, err := os.ReadFile(filepath.Join(p.dir, "Pulumi.prod.yaml"))
+	require.NoError(t, err)
+	require.NotContains(t, string(written), "sentinel")
+	require.NotContains(t, string(written), "PRIVATE KEY")
+	require.Contains(t, string(written), "secure:")
+
+	steps, err := p.preview("prod")
+	require.NoError(t, err)
+	golden(t, "prod.golden", tree(steps))
+}
+
+func shopCertificate(t *testing.T) (certPEM, keyPEM string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shop.example.net"}, DNSNames: []string{"shop.example.net"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
