@@ -215,6 +215,27 @@ func (l *Lab) Restart(ctx context.Context, host string) error {
 	return l.startHosts(ctx, []string{host})
 }
 
+// Replace puts a fresh machine in the place of a host, under the same
+// addresses: another disk, another machine id, another SSH host key.
+func (l *Lab) Replace(ctx context.Context, host string) error {
+	if err := l.Crash(ctx, host); err != nil {
+		return err
+	}
+	off := func() (bool, error) { return !l.powered(host), nil }
+	wait, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := poll(wait, 50*time.Millisecond, off); err != nil {
+		return fmt.Errorf("%s does not go off: %w", host, err)
+	}
+	if err := os.RemoveAll(l.hostDir(host)); err != nil {
+		return err
+	}
+	if err := l.ensureIdentity(); err != nil {
+		return err
+	}
+	return l.startHosts(ctx, []string{host})
+}
+
 func (l *Lab) noHost(host string) error {
 	return fmt.Errorf("there is no host %q, there are: %s", host, strings.Join(l.topology.hostNames(), ", "))
 }

@@ -25,6 +25,7 @@ const usage = `usage: lab [-f topology.yaml] VERB ...
   exec -- COMMAND       run a command on the controller
   crash HOST            power cut
   restart HOST          power off and on again
+  replace HOST          put a fresh machine in its place: other disk, other keys
   cut HOST LINK         pull a cable
   cut HOST HOST [MATCH] stop frames between two; MATCH narrows it:
                         arp, icmp, vrrp, "proto N", "tcp PORT", "udp PORT"
@@ -113,6 +114,10 @@ func run(args []string) (int, error) {
 		if err = want(1, "HOST"); err == nil {
 			err = l.Restart(ctx, args[0])
 		}
+	case "replace":
+		if err = want(1, "HOST"); err == nil {
+			err = l.Replace(ctx, args[0])
+		}
 	case "cut":
 		switch {
 		case len(args) < 2:
@@ -171,7 +176,7 @@ func run(args []string) (int, error) {
 	return code(0, err)
 }
 
-var verbs = []string{"setup", "image", "up", "down", "status", "ssh", "exec", "crash", "restart", "cut", "slow", "heal"}
+var verbs = []string{"setup", "image", "up", "down", "status", "ssh", "exec", "crash", "restart", "replace", "cut", "slow", "heal"}
 
 func code(c int, err error) (int, error) {
 	if err != nil && c == 0 {
