@@ -1,2 +1,2 @@
 no_service nginx.service
-rm -f /run/halinux/nginx
+rm -rf /run/halinux/nginx /etc/nginx/tls
