@@ -182,9 +182,13 @@ func NewBase(ctx *pulumi.Context, name string, args *BaseArgs, opts ...pulumi.Re
 	if err := ctx.RegisterComponentResource(BaseType, name, b, opts...); err != nil {
 		return nil, err
 	}
+	hosts, err := args.gate(ctx, name, b)
+	if err != nil {
+		return nil, err
+	}
 	addresses := pulumi.StringArrayMap{}
 	var names pulumi.StringArray
-	for _, h := range args.Hosts {
+	for _, h := range hosts {
 		phases, err := args.phases(h)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", h.Name, err)
@@ -200,6 +204,35 @@ func NewBase(ctx *pulumi.Context, name string, args *BaseArgs, opts ...pulumi.Re
 	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{"addresses": b.Addresses, "names": b.Names})
 }
 
+// gate lets no host be changed before all hosts have passed their preflight.
+// Each waits for one resource in the middle and not for every other host, or
+// the state would grow with the square of the hosts.
+func (a *BaseArgs) gate(ctx *pulumi.Context, name string, b *Base) ([]Host, error) {
+	if a.Preflight.Off {
+		return a.Hosts, nil
+	}
+	hosts := slices.Clone(a.Hosts)
+	var passed []pulumi.Resource
+	for i, h := range hosts {
+		p, err := a.preflightPhase(h)
+		if err == nil {
+			hosts[i], err = h.Apply(ctx, name, b, []Phase{*p})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", h.Name, err)
+		}
+		passed = append(passed, hosts[i].after...)
+	}
+	all, err := pulumi.NewStash(ctx, name+"-preflight", &pulumi.StashArgs{Input: pulumi.String("passed")}, pulumi.Parent(b), pulumi.DependsOn(passed))
+	if err != nil {
+		return nil, err
+	}
+	for i := range hosts {
+		hosts[i].after = append(slices.Clone(hosts[i].after), all)
+	}
+	return hosts, nil
+}
+
 func texts(addresses []netip.Addr) []string {
 	list := make([]string, len(addresses))
 	for i, a := range addresses {
@@ -208,11 +241,11 @@ func texts(addresses []netip.Addr) []string {
 	return list
 }
 
-// phases are the phases of one host, in their order.
+// phases are the phases of one host after the preflight, in their order.
 func (a *BaseArgs) phases(h Host) ([]Phase, error) {
 	var all []Phase
 	for _, plan := range []func(Host) (*Phase, error){
-		a.preflightPhase, a.packagesPhase, a.usersPhase, a.timePhase, a.kernelPhase, a.networkPhase, a.firewallPhase,
+		a.packagesPhase, a.usersPhase, a.timePhase, a.kernelPhase, a.networkPhase, a.firewallPhase,
 	} {
 		p, err := plan(h)
 		if err != nil {

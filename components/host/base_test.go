@@ -100,8 +100,11 @@ func TestBasePlans(t *testing.T) {
 	problems := args.Validate()
 	require.NoError(t, problems.Err())
 	for _, h := range args.Hosts {
+		preflight, err := args.preflightPhase(h)
+		require.NoError(t, err)
 		phases, err := args.phases(h)
 		require.NoError(t, err)
+		phases = append([]Phase{*preflight}, phases...)
 		var names []string
 		text := ""
 		for _, p := range phases {
@@ -114,7 +117,7 @@ func TestBasePlans(t *testing.T) {
 		golden(t, "base-"+h.Name+".golden", text)
 		again, err := exampleArgs().phases(h)
 		require.NoError(t, err)
-		for i, p := range phases {
+		for i, p := range phases[1:] {
 			assert.Equal(t, shown(p), shown(again[i]), "equal arguments give equal phases")
 		}
 	}

@@ -303,8 +303,6 @@ func (a *BaseArgs) preflightVars(h Host) map[string]string {
 }
 
 func (a *BaseArgs) preflightPhase(h Host) (*Phase, error) {
-	if a.Preflight.Off {
-		return nil, nil
-	}
-	return &Phase{Name: "preflight", Vars: a.preflightVars(h)}, nil
+	p := &Phase{Name: "preflight", Vars: a.preflightVars(h)}
+	return p, p.Scripts(phaseFiles, "phases/preflight")
 }
