@@ -260,20 +260,19 @@ func listYAML(values []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// networkPhase names the host and its neighbours, and configures its links.
-// Which of the two configurations counts is decided on the host, by what it
-// uses.
+// networkPhase names the host and configures its links. Other hosts' names are
+// the name servers' matter: in a file on every host, one host more would change
+// all others. Which of the two configurations counts is decided on the host, by
+// what it uses.
 func (a *BaseArgs) networkPhase(h Host) (*Phase, error) {
-	hosts := "# Made by halinux from the address plan: names that work without a name server.\n" +
+	hosts := "# Made by halinux from the address plan: the name that works without a name server.\n" +
 		"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
-	for _, o := range a.Plan.Hosts {
-		names := o.Name
-		if a.Plan.Domain != "" {
-			names = a.Plan.FQDN(o.Name) + " " + o.Name
-		}
-		if all := a.Plan.Addresses(o.Name); len(all) > 0 {
-			hosts += all[0].String() + " " + names + "\n"
-		}
+	self := h.Name
+	if a.Plan.Domain != "" {
+		self = a.Plan.FQDN(h.Name) + " " + h.Name
+	}
+	if own := a.Plan.Addresses(h.Name); len(own) > 0 {
+		hosts += own[0].String() + " " + self + "\n"
 	}
 	p := &Phase{
 		Name:  "network",

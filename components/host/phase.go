@@ -249,7 +249,7 @@ func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, ph
 			Connection: connection,
 			Create:     pulumi.String(libraryInstall),
 			Delete:     pulumi.String("[ ! -d /var/lib/halinux ] || " + asRoot + " sh " + libraryPath + " forget\n"),
-			Stdin:      pulumi.ToSecret(pulumi.String(packed(library))).(pulumi.StringOutput),
+			Stdin:      pulumi.ToSecret(pulumi.String(libraryPacked)).(pulumi.StringOutput),
 		}), h.with(parent, opts)...)
 		if err != nil {
 			return h, err
@@ -327,6 +327,9 @@ as=%s
 $as mkdir -p -m 700 /var/lib/halinux
 $as sh -c 'umask 077; base64 -d | gunzip >%[3]s.new && grep -q "^# end of the library" %[3]s.new && mv -f %[3]s.new %[3]s'
 `, sha256.Sum256([]byte(library)), asRoot, libraryPath)
+
+// libraryPacked is the same for all hosts, and takes a moment to make.
+var libraryPacked = packed(library)
 
 // packed makes the library small, since the state holds it for every host.
 func packed(text string) string {
