@@ -134,17 +134,29 @@ func Load(ctx *pulumi.Context) (*Config, error) {
 // at once: a key that nobody knows is a problem, not a default. It takes the
 // value of each key as the engine hands it over.
 func Parse(texts map[string]string) (*Config, error) {
-	c, err := Read(texts)
-	if err != nil {
+	c, l := read(texts)
+	unread := l.All()
+	values := c.Validate()
+	for _, p := range values.All() {
+		// What could not be read has been reported, and has no value to judge.
+		if !slices.ContainsFunc(unread, func(u problem.Problem) bool { return strings.HasPrefix(strings.ToLower(p.Path)+".", strings.ToLower(u.Path)+".") }) {
+			l.Add(p.Path, p.What, p.Remedy)
+		}
+	}
+	if err := l.Err(); err != nil {
 		return nil, err
 	}
-	l := c.Validate()
-	return c, l.Err()
+	return c, nil
 }
 
 // Read is the part of [Parse] that does not judge the values, for who needs
 // only the way to the hosts and has no secrets.
 func Read(texts map[string]string) (*Config, error) {
+	c, l := read(texts)
+	return c, l.Err()
+}
+
+func read(texts map[string]string) (*Config, problem.List) {
 	raw := map[string]any{}
 	var l problem.List
 	for _, key := range slices.Sorted(maps.Keys(texts)) {
@@ -155,8 +167,45 @@ func Read(texts map[string]string) (*Config, error) {
 		raw[key] = scalars(&l, key, parse(texts[key]))
 	}
 	c := &Config{Drift: "off"}
-	l.Include("", decode(raw, c))
-	return c, l.Err()
+	unread := decode(raw, c)
+	if unread.Err() != nil {
+		// The decoder leaves out the whole of what has a part that it cannot
+		// read. Without these parts it can, and the rest can be judged.
+		for _, p := range unread.All() {
+			prune(raw, p.Path)
+		}
+		c = &Config{Drift: "off"}
+		_ = decode(raw, c) // said already
+	}
+	l.Include("", unread)
+	return c, l
+}
+
+var step = regexp.MustCompile(`[^.\[\]]+`)
+
+// prune takes the value at a path of keys away; of a list, it empties the entry.
+func prune(raw map[string]any, path string) {
+	var at any = raw
+	drop := func() {}
+	for _, key := range step.FindAllString(path, -1) {
+		switch v := at.(type) {
+		case map[string]any:
+			below, ok := v[key]
+			if !ok {
+				continue // the index of a list of one, written without the list
+			}
+			drop = func() { delete(v, key) }
+			at = below
+		case []any:
+			n, err := strconv.Atoi(key)
+			if err != nil || n >= len(v) {
+				return
+			}
+			drop = func() { v[n] = map[string]any{} }
+			at = v[n]
+		}
+	}
+	drop()
 }
 
 // parse takes what the engine hands over: JSON for objects and lists, and the
