@@ -38,15 +38,7 @@ func TestProdExample(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600))
 	}
 	for _, c := range commands {
-		sh := exec.CommandContext(t.Context(), "sh", "-c", c[1]+" -s prod")
-		if strings.Contains(c[1], "stack init") {
-			sh = exec.CommandContext(t.Context(), "sh", "-c", c[1])
-		}
-		sh.Dir = p.dir
-		sh.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+p.dir, "PULUMI_CONFIG_PASSPHRASE=test",
-			"PULUMI_SKIP_UPDATE_CHECK=true", "PULUMI_HOME="+filepath.Join(p.dir, "home"))
-		out, err := sh.CombinedOutput()
-		require.NoError(t, err, "%s\n%s", c[1], out)
+		p.run(c[1])
 	}
 	written, err := os.ReadFile(filepath.Join(p.dir, "Pulumi.prod.yaml"))
 	require.NoError(t, err)
@@ -57,6 +49,18 @@ func TestProdExample(t *testing.T) {
 	steps, err := p.preview("prod")
 	require.NoError(t, err)
 	golden(t, "prod.golden", tree(steps))
+}
+
+// run runs a command line in the project's folder, against its backend.
+func (p *project) run(line string) string {
+	p.t.Helper()
+	sh := exec.CommandContext(p.t.Context(), "sh", "-c", line)
+	sh.Dir = p.dir
+	sh.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+p.dir, "PULUMI_CONFIG_PASSPHRASE=test",
+		"PULUMI_SKIP_UPDATE_CHECK=true", "PULUMI_HOME="+filepath.Join(p.dir, "home"))
+	out, err := sh.CombinedOutput()
+	require.NoError(p.t, err, "%s\n%s", line, out)
+	return string(out)
 }
 
 func shopCertificate(t *testing.T) (certPEM, keyPEM string) {
