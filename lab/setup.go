@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 )
 
@@ -32,6 +33,9 @@ func (l *Lab) Setup(ctx context.Context) error {
 	if _, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg"); err != nil {
 		missing = append(missing, "debian-archive-keyring")
 	}
+	if err := raiseInotify(); err != nil {
+		return err
+	}
 	if err := l.firstKVMTry(ctx); err != nil {
 		return err
 	}
@@ -56,6 +60,21 @@ func (l *Lab) Setup(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// raiseInotify makes room for the hosts' daemons: containers share the
+// machine's number of watchers, whose default of 128 a single lab uses up, and
+// keepalived without one does not see HAProxy end.
+func raiseInotify() error {
+	const file, enough = "/proc/sys/fs/inotify/max_user_instances", 8192
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if have, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && have >= enough {
+		return nil
+	}
+	return os.WriteFile(file, []byte(strconv.Itoa(enough)), 0o644)
 }
 
 // qemuPackage emulates this machine's kind of processor.
