@@ -56,6 +56,8 @@ reconfigure() {
 }
 
 same=yes
+systemctl is-active -q systemd-networkd ||
+	fail "systemd-networkd does not run the network of this host, neither by itself nor for Netplan" "move it to systemd-networkd, or set network.off: true"
 if [ -n "$(find /etc/netplan -name '*.yaml' 2>/dev/null | head -n 1)" ] && command -v netplan >/dev/null; then
 	# What other files say of these interfaces is taken out of them.
 	plan=$work/netplan
@@ -84,12 +86,17 @@ if [ -n "$(find /etc/netplan -name '*.yaml' 2>/dev/null | head -n 1)" ] && comma
 			cmp -s "$file" "${file#"$plan"}" || cp -p "$file" "${file#"$plan"}"
 		done
 		! changed /etc/systemd/networkd.conf.d/05-halinux.conf || systemctl restart systemd-networkd
-		netplan apply
+		# Not "netplan apply": it takes ports down that need not go down.
+		cp /run/systemd/network/10-netplan-*.netdev "$work/" 2>/dev/null || :
+		netplan generate
+		for name in $bonds; do
+			cmp -s "$work/10-netplan-$name.netdev" "/run/systemd/network/10-netplan-$name.netdev" || [ ! -e "/sys/class/net/$name/bonding" ] || ip link del "$name"
+		done
 		reconfigure
 	}
 	paths=$(printf '%s\n' /etc/systemd/networkd.conf.d/05-halinux.conf /etc/netplan/90-halinux.yaml /etc/netplan/*.yaml | sort -u)
-	again='netplan apply'
-elif systemctl is-active -q systemd-networkd; then
+	again='netplan generate'
+else
 	wanted=$(cut -f3 "$work/index" | grep -e ^/etc/systemd/network)
 	stale=
 	for file in /etc/systemd/network/05-halinux-*; do
@@ -113,8 +120,6 @@ elif systemctl is-active -q systemd-networkd; then
 	}
 	paths="$wanted $stale"
 	again=true
-else
-	fail "neither Netplan nor systemd-networkd runs the network of this host" "move it to systemd-networkd, or set network.off: true"
 fi
 
 if [ $same = no ] || ! all_up; then

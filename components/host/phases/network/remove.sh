@@ -7,7 +7,7 @@ if [ "$manage" = yes ]; then
 	cut -f4 "$here/manifest" | grep -e ^/etc/systemd/network -e ^/etc/netplan | while IFS= read -r file; do give_back "$file"; done
 	cat >/run/halinux-network.sh <<-END
 		for name in $bonds; do ip link del "\$name"; done
-		[ -z "\$(ls /etc/netplan/*.yaml 2>/dev/null)" ] || ! command -v netplan || netplan apply
+		[ -z "\$(ls /etc/netplan/*.yaml 2>/dev/null)" ] || ! command -v netplan || netplan generate
 		networkctl reload
 		networkctl reconfigure $interfaces
 		rm -f /run/halinux-network.sh
