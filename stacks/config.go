@@ -36,11 +36,13 @@ import (
 type Config struct {
 	// Domain is the DNS domain of all hosts.
 	Domain string
-	// Networks and Hosts are the address plan; Roles says how many hosts each
-	// role needs. Default: any role, any number.
+	// Networks are those that the hosts have links to.
 	Networks []host.Network
-	Hosts    []HostConfig
-	Roles    []host.Role
+	// Hosts are all machines of the platform.
+	Hosts []HostConfig
+	// Roles says which roles there are and how many hosts each needs. Default:
+	// any role, any number.
+	Roles []host.Role
 	// SSH is the way to every host; what a host's own says goes before it.
 	SSH SSHConfig
 	// Drift is "off" (default) or "detect": look at all hosts before the
@@ -139,7 +141,9 @@ func Parse(texts map[string]string) (*Config, error) {
 	values := c.Validate()
 	for _, p := range values.All() {
 		// What could not be read has been reported, and has no value to judge.
-		if !slices.ContainsFunc(unread, func(u problem.Problem) bool { return strings.HasPrefix(strings.ToLower(p.Path)+".", strings.ToLower(u.Path)+".") }) {
+		if !slices.ContainsFunc(unread, func(u problem.Problem) bool {
+			return strings.HasPrefix(strings.ToLower(p.Path)+".", strings.ToLower(u.Path)+".")
+		}) {
 			l.Add(p.Path, p.What, p.Remedy)
 		}
 	}

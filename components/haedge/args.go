@@ -58,7 +58,7 @@ type VRRP struct {
 
 // VIP is an address on a network of the plan that moves between the edges.
 type VIP struct {
-	Name string
+	Name string // a DNS label of at most 32, unique among all VIPs
 	// Address is free on its network, like 10.10.0.100.
 	Address string
 	// Network is the plan's network that it belongs to. Default: that of the
@@ -95,7 +95,7 @@ type BGP struct {
 
 // PublicVIP is an address that the edges announce.
 type PublicVIP struct {
-	Name    string
+	Name    string // as in VIP
 	Address string // 198.51.100.10
 	// Prefer names the edge that serves as long as it can; the others announce
 	// with a higher MED. Default: all serve, and the provider spreads (ECMP).
@@ -106,7 +106,7 @@ type PublicVIP struct {
 type Peer struct {
 	Name    string // names the password in previews; a DNS label
 	Address string // on a network of the plan that every edge has a link to
-	ASN     uint32
+	ASN     uint32 // its autonomous system, not that of the edges
 	// Password is for TCP-MD5 (RFC 2385). Default: none.
 	Password pulumi.StringInput `mapstructure:"-"`
 	// NoBFD is for a router that cannot do it.
@@ -133,7 +133,8 @@ type Site struct {
 	VIPs []string
 	// Certificate is where TLS gets its certificate from.
 	Certificate Certificate
-	Backends    []Backend
+	// Backends are the web servers behind it, one or more.
+	Backends []Backend
 	// BackendTLS encrypts the way to the backends. Default: plain HTTP.
 	BackendTLS *BackendTLS
 	// Check asks each backend whether it serves.
@@ -173,8 +174,8 @@ type Backend struct {
 	Name string
 	// Host is a host of the plan; else give an Address.
 	Host    string
-	Address string
-	Port    int
+	Address string // an IP address
+	Port    int    // 1 to 65535
 	// Weight is its share, 1 to 256. Default 100.
 	Weight int
 	// Backup serves only when no other backend does.
@@ -217,6 +218,7 @@ type Service struct {
 	Name string // a DNS label
 	// VIPs as in Site.
 	VIPs []string
+	// Port is where HAProxy listens, 1 to 65535 but 22.
 	Port int
 	// Backends as in Site.
 	Backends []Backend
@@ -239,12 +241,11 @@ type ServiceCheck struct {
 	// only for protocols of their own: an open port serves nothing yet.
 	Type string
 	// Port is asked instead of the service's. Default: the backend's.
-	Port int
-	// Path, Host, Status and Interval as in HTTPCheck.
-	Path     string
-	Host     string
-	Status   int
-	Interval time.Duration
+	Port     int
+	Path     string        // as in HTTPCheck
+	Host     string        // as in HTTPCheck; required for https
+	Status   int           // as in HTTPCheck
+	Interval time.Duration // as in HTTPCheck
 	// CA is the PEM that verifies the backend in an https check.
 	CA pulumi.StringInput
 }

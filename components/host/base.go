@@ -20,19 +20,30 @@ const BaseType = "halinux:index:Base"
 type BaseArgs struct {
 	// Hosts are the machines, each with the way to it; their names are those
 	// of the plan.
-	Hosts     []Host      `mapstructure:"-"`
-	Plan      AddressPlan `mapstructure:"-"`
+	Hosts []Host `mapstructure:"-"`
+	// Plan has every host's roles, links and addresses.
+	Plan AddressPlan `mapstructure:"-"`
+	// Preflight is what a host must be like. Default: see its fields.
 	Preflight PreflightArgs
-	Packages  PackageSource
-	Updates   Updates
+	// Packages are the sources, versions and further packages. Default: what
+	// the host was installed with.
+	Packages PackageSource
+	// Updates are installed each night. Default: security updates, no reboot.
+	Updates Updates
 	// Users are the accounts of people and machines. A declared account has
 	// exactly the keys that stand here; other accounts are left alone. One that
 	// is taken out of the list is deleted, its home stays.
-	Users    []User
-	SSHD     SSHD
-	Time     Time
-	Kernel   Kernel
-	Network  NetworkArgs
+	Users []User
+	// SSHD is hardened: keys only.
+	SSHD SSHD
+	// Time is kept by chrony.
+	Time Time
+	// Kernel parameters, modules, limits and swap. Default: nothing of it.
+	Kernel Kernel
+	// Network puts the plan's links onto the hosts, by systemd-networkd or
+	// Netplan, whichever a host uses.
+	Network NetworkArgs
+	// Firewall drops what no flow names. Its field SSH is required.
 	Firewall Firewall
 }
 
@@ -41,16 +52,17 @@ type PackageSource struct {
 	// Sources take the place of all package sources of the host. Default: what
 	// the host has, as it was installed with Debian's mirrors.
 	Sources []Source
-	Pins    []Pin
+	// Pins hold packages to versions. Default: none.
+	Pins []Pin
 	// Install are packages that every host gets.
 	Install []string
 }
 
 // Source is one package source (sources.list(5)).
 type Source struct {
-	Name       string // a word; the file's name comes of it
-	URL        string // http, https or file
-	Suites     []string
+	Name       string   // a word; the file's name comes of it
+	URL        string   // http, https or file
+	Suites     []string // like trixie, or a path that ends in a slash
 	Components []string // default main; none for a suite that ends in a slash
 	Key        string   // the public key of its signature, armored
 	// KeyFile is where the program finds Key, when it is not given itself: a
@@ -67,7 +79,7 @@ type Pin struct {
 
 // Updates are the security updates that hosts install by themselves.
 type Updates struct {
-	Off bool
+	Off bool // installs none
 	// At is the time of day of the first host, in the host's time zone;
 	// default "03:00". The others follow in the order of the hosts, Apart from
 	// each other, so that two hosts of a pair are never at it together.
@@ -82,7 +94,7 @@ type Updates struct {
 
 // User is an account on every host.
 type User struct {
-	Name   string
+	Name   string   // at most 32 lower-case letters, digits, - and _
 	Keys   []string // public keys as in authorized_keys
 	Sudo   bool     // may become root without a password
 	Groups []string // further groups, which exist
@@ -101,24 +113,24 @@ type SSHD struct {
 
 // Time is the clock.
 type Time struct {
-	Off bool
+	Off bool // leaves the clock to others
 	// Servers are asked for the time; default what Debian's chrony comes with.
 	Servers []string
 }
 
 // Kernel is what the kernel is told.
 type Kernel struct {
-	Sysctl  []Setting
-	Modules []string
-	Limits  []Limit
+	Sysctl  []Setting // set now and at each boot
+	Modules []string  // loaded now and at each boot (modules-load.d(5))
+	Limits  []Limit   // of logins that begin afterwards
 	// SwapOff names roles whose hosts have no swap, as Kubernetes wants it.
 	SwapOff []string
 }
 
 // Setting is one kernel parameter (sysctl.d(5)).
 type Setting struct {
-	Name  string
-	Value string
+	Name  string // like net.ipv4.ip_forward
+	Value string // as the kernel shows it, words apart by one space
 }
 
 // Limit is one limit of logins (limits.conf(5)).
@@ -140,7 +152,7 @@ type NetworkArgs struct {
 
 // Firewall is the packet filter of every host.
 type Firewall struct {
-	Off bool
+	Off bool // leaves the packet filter as it is
 	// Except names hosts that something else protects, or whose kernel cannot
 	// filter packets.
 	Except []string

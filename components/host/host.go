@@ -44,7 +44,8 @@ type SSH struct {
 	User    string // default root; another user needs sudo without a password
 	// HostKey is the host's public key as in a known_hosts file
 	// ("ssh-ed25519 AAAA..."). Required, unless InsecureIgnoreHostKey is set.
-	HostKey               string
+	HostKey string
+	// InsecureIgnoreHostKey talks to whoever answers. For trials only.
 	InsecureIgnoreHostKey bool
 	// KeyFile is the path of a private key on the controller; it is read when
 	// the program runs and kept in the state as a secret. Default: the agent.

@@ -15,24 +15,27 @@ import (
 // address. Firewall, zones and checks are made from it.
 type AddressPlan struct {
 	// Domain is the DNS domain of all hosts, like "lab.example".
-	Domain   string
+	Domain string
+	// Networks are those that the hosts have links to; their ranges must not
+	// overlap.
 	Networks []Network
 	// Roles says how many hosts each role needs. Where it is given, hosts may
 	// have only these roles, so that a typing error is found. Default: any.
 	Roles []Role
+	// Hosts are all machines, in the order in which lists show them.
 	Hosts []PlannedHost
 }
 
 // Role is what the plan expects of a role.
 type Role struct {
-	Name string
-	Min  int  // at least so many hosts; default 1
-	Odd  bool // an odd number of hosts, as members of a quorum need
+	Name string // as in PlannedHost.Roles
+	Min  int    // at least so many hosts; default 1
+	Odd  bool   // an odd number of hosts, as members of a quorum need
 }
 
 // Network is one layer 2 segment with one range of addresses.
 type Network struct {
-	Name string
+	Name string // a word, not that of a host
 	CIDR string // 10.10.0.0/24 or fd00:10::/64
 	// Gateway is the router on this network that leads everywhere else. It is
 	// the default route of the hosts here; a host on several networks that
@@ -52,9 +55,9 @@ type Route struct {
 
 // PlannedHost is a host as the plan sees it.
 type PlannedHost struct {
-	Name  string
+	Name  string   // a DNS label
 	Roles []string // free words: edge, backend, control-plane, ...
-	Links []Link
+	Links []Link   // one or more; the first is the host's main address
 }
 
 // Link is a host's address on a network, and the interface that carries it.
@@ -84,7 +87,7 @@ type Bond struct {
 	// ARPInterval and ARPTargets watch the way to other machines instead of the
 	// carrier. Not with 802.3ad, balance-tlb and balance-alb. Default 1s.
 	ARPInterval time.Duration
-	ARPTargets  []string
+	ARPTargets  []string // up to 16 IPv4 addresses on the network; default none
 	// LACPRate is how often the partner speaks in 802.3ad: slow (every 30 s)
 	// or fast (every second). Default fast.
 	LACPRate string

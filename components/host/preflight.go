@@ -17,7 +17,7 @@ import (
 
 // PreflightArgs says what a host must be like before anything is changed on it.
 type PreflightArgs struct {
-	Off bool
+	Off bool // asks nothing
 	// Releases are the versions of Debian that are accepted; default 12 and 13.
 	Releases []string
 	// Architectures as dpkg names them; default amd64 and arm64.
@@ -92,13 +92,15 @@ func (p PreflightArgs) validate(plan AddressPlan) problem.List {
 
 // Finding is one thing that is wrong with a host, and what to do about it.
 type Finding struct {
-	Host, What, Remedy string
+	Host   string // its name
+	What   string // what was found
+	Remedy string // what to do about it; may be empty where What says it
 }
 
 // Report is what [Preflight] found on all hosts.
 type Report struct {
-	Hosts    []string // all that were asked
-	Findings []Finding
+	Hosts    []string  // all that were asked
+	Findings []Finding // none where all is well
 }
 
 // Err is nil where nothing was found.

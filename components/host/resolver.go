@@ -16,8 +16,8 @@ const ResolverType = "halinux:index:Resolver"
 
 // ResolverArgs says whom the hosts ask for names.
 type ResolverArgs struct {
-	Hosts []Host // as they are after the name servers' own phases
-	Plan  AddressPlan
+	Hosts []Host      // as they are after the name servers' own phases
+	Plan  AddressPlan // has the links of the hosts
 	// Servers are the addresses of the name servers, the preferred one first.
 	Servers []string
 	// Domains are searched for short names; default the plan's domain.

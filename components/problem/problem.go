@@ -15,6 +15,7 @@ type Problem struct {
 	Remedy string // what to do; may be empty where What says it
 }
 
+// String is the problem on one line.
 func (p Problem) String() string {
 	s := p.Path + ": " + p.What
 	if p.Remedy != "" {
@@ -59,9 +60,10 @@ func (l *List) Err() error {
 
 // Error is the whole report.
 type Error struct {
-	Problems []Problem
+	Problems []Problem // one or more, in the order in which they were found
 }
 
+// Error is the report, one problem on each line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if len(e.Problems) == 1 {
