@@ -225,7 +225,15 @@ func (l *Lab) unplug(node string) error {
 		return err
 	}
 	defer sw.Close()
+	// Other hosts come and go meanwhile, and the kernel then says that its list
+	// may have a gap.
 	all, err := sw.LinkList()
+	for range 100 {
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+		all, err = sw.LinkList()
+	}
 	if err != nil {
 		return fmt.Errorf("ports of %s: %w", node, err)
 	}
