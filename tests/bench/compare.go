@@ -50,13 +50,15 @@ type comparison struct {
 	tools  []tool
 	phases int // phases and libraries over all hosts
 	costs  map[string]map[step][]cost
+	// bare says whether to begin on hosts without packages too.
+	bare bool
 	// beyond counts halinux's SSH connections beyond one per phase in a first
 	// run, and all of those in a run without changes.
 	beyond map[step][]int
 }
 
 // compare lets both tools do the same work on the same hosts in turn.
-func compare(ctx context.Context, runs int, labProgram, halinuxProgram, dir string) error {
+func compare(ctx context.Context, runs int, bare bool, labProgram, halinuxProgram, dir string) error {
 	if err := installAnsible(ctx); err != nil {
 		return err
 	}
@@ -73,7 +75,7 @@ func compare(ctx context.Context, runs int, labProgram, halinuxProgram, dir stri
 		}
 	}()
 	h, a := halinuxTool{b, halinuxProgram}, ansibleTool{b}
-	c := comparison{testbed: b, tools: []tool{h, a}, costs: map[string]map[step][]cost{}, beyond: map[step][]int{}}
+	c := comparison{testbed: b, tools: []tool{h, a}, bare: bare, costs: map[string]map[step][]cost{}, beyond: map[step][]int{}}
 	fmt.Println("bench: asking halinux for the work")
 	if err := c.learn(ctx, h); err != nil {
 		return fmt.Errorf("asking halinux for the work: %w", err)
@@ -124,7 +126,7 @@ func unpack(dir string) error {
 
 // once lets each tool do all steps, and compares what they left.
 func (c *comparison) once(ctx context.Context, number int, order []tool) error {
-	left := map[step]map[string]map[string]string{} // step, tool, host
+	left := map[step]map[string]string{} // what the first tool left, by step and host
 	for _, t := range order {
 		if c.costs[t.name()] == nil {
 			c.costs[t.name()] = map[step][]cost{}
@@ -136,6 +138,9 @@ func (c *comparison) once(ctx context.Context, number int, order []tool) error {
 			{"topology.yaml", []step{firstBare}},
 			{"topology-packages.yaml", []step{first, noop, change, drift}},
 		} {
+			if half.topology == "topology.yaml" && !c.bare {
+				continue
+			}
 			if err := c.fresh(ctx, half.topology); err != nil {
 				return err
 			}
@@ -180,16 +185,14 @@ func (c *comparison) once(ctx context.Context, number int, order []tool) error {
 					return err
 				}
 				if left[s] == nil {
-					left[s] = map[string]map[string]string{}
+					left[s] = prints
+					continue
 				}
-				left[s][t.name()] = prints
-			}
-		}
-	}
-	for s, by := range left {
-		for _, h := range hostNames {
-			if d := difference(by["halinux"][h], by["Ansible"][h]); d != "" {
-				return fmt.Errorf("%s: the tools leave %s in different states (- halinux, + Ansible):\n%s", s, h, d)
+				for _, h := range hostNames {
+					if d := difference(left[s][h], prints[h]); d != "" {
+						return fmt.Errorf("%s: the tools leave %s in different states (- %s, + %s):\n%s", s, h, order[0].name(), t.name(), d)
+					}
+				}
 			}
 		}
 	}
@@ -506,6 +509,9 @@ func (c *comparison) record() error {
 	const scenario = "the same work on two edges and two backends by Ansible and by halinux"
 	for _, g := range goals {
 		h, a := c.costs["halinux"][g.step], c.costs["Ansible"][g.step]
+		if len(h) == 0 {
+			continue
+		}
 		note := fmt.Sprintf("halinux %s; Ansible %s", spread(h), spread(a))
 		fmt.Printf("bench: %s: %s\n", g.step, note)
 		for i := range h {

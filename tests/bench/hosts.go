@@ -43,7 +43,9 @@ func (b testbed) run(ctx context.Context, args ...string) (string, error) {
 		if e, ok := err.(*exec.ExitError); ok {
 			words = ": " + strings.TrimSpace(string(e.Stderr))
 		}
-		return string(out), fmt.Errorf("lab %s: %w%s", strings.Join(args, " "), err, words)
+		// A script shows its first line.
+		what, _, _ := strings.Cut(strings.TrimSpace(strings.Join(args, " ")), "\n")
+		return string(out), fmt.Errorf("lab %s: %w%s", what, err, words)
 	}
 	return string(out), nil
 }

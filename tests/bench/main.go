@@ -31,19 +31,20 @@ flags:
 func main() {
 	sizes := flag.String("sizes", "10,100,1000", "numbers of simulated hosts")
 	runs := flag.Int("runs", 5, "runs of each tool")
+	bare := flag.Bool("bare", true, "begin on hosts without packages too")
 	lab := flag.String("lab", "bin/lab", "the program of the lab")
 	halinux := flag.String("halinux", "bin/halinux", "the program that is measured")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, flag.Args(), *sizes, *runs, *lab, *halinux); err != nil {
+	if err := run(ctx, flag.Args(), *sizes, *runs, *bare, *lab, *halinux); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, sizes string, runs int, lab, halinux string) error {
+func run(ctx context.Context, args []string, sizes string, runs int, bare bool, lab, halinux string) error {
 	if len(args) == 4 && args[0] == "_simulated" {
 		first, err := strconv.Atoi(args[1])
 		if err != nil {
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, sizes string, runs int, lab, halinu
 		if lab, err = filepath.Abs(lab); err != nil {
 			return err
 		}
-		return compare(ctx, runs, lab, halinux, filepath.Join(work, "ansible"))
+		return compare(ctx, runs, bare, lab, halinux, filepath.Join(work, "ansible"))
 	case "hosts":
 		var numbers []int
 		for _, word := range strings.Split(sizes, ",") {
