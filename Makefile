@@ -15,7 +15,7 @@ HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s lab -work .lab/project
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
-.PHONY: help up preview diff destroy drift outputs lab-up lab-down lab-status \
+.PHONY: help up preview preflight diff destroy drift outputs lab-up lab-down lab-status \
 	test test-fast lint unit e2e report bench clean setup pulumi binaries
 
 help:
@@ -41,6 +41,8 @@ diff: lab-up
 	@$(HALINUX) -diff preview
 destroy: lab-up
 	@$(HALINUX) destroy
+preflight: lab-up
+	@$(HALINUX) preflight
 drift: lab-up
 	@$(HALINUX) drift
 outputs: lab-up

@@ -19,6 +19,16 @@ func Probe(ctx context.Context, c *Config) []host.Host {
 	return host.Probe(ctx, hosts, probeTimeout)
 }
 
+// Preflight asks all hosts of a configuration at once whether they are what
+// the platform needs, before anything is changed. Only this way are hosts
+// compared with each other and with the controller (machine ids, clocks); each
+// host's own phase of this name asks the rest again.
+func Preflight(ctx context.Context, c *Config) (host.Report, error) {
+	hosts, _ := c.hosts()
+	args, _ := c.base(hosts)
+	return host.Preflight(ctx, args, probeTimeout)
+}
+
 // Platform is the Pulumi program: it reads the configuration, reports all that
 // is wrong with it at once, and builds the platform layer by layer.
 func Platform(ctx *pulumi.Context) error {

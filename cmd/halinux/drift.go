@@ -13,16 +13,16 @@ import (
 	"github.com/halinux/halinux/stacks"
 )
 
-// drift prints how the hosts differ from what up left there. It needs the
-// hosts and the settings, and neither the engine nor any secret.
-func drift(ctx context.Context, stack string) error {
+// read reads a stack's configuration without the engine and without its
+// secrets: enough to look at the hosts.
+func read(stack string) (*stacks.Config, error) {
 	_, s, err := settings(stack)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	values, err := s.Config.Decrypt(config.NewBlindingDecrypter())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	texts := map[string]string{}
 	for key, value := range values {
@@ -30,7 +30,31 @@ func drift(ctx context.Context, stack string) error {
 			texts[key.Name()] = value
 		}
 	}
-	c, err := stacks.Read(texts)
+	return stacks.Read(texts)
+}
+
+// preflight asks all hosts at once whether they are what the platform needs,
+// and prints one table of what is wrong.
+func preflight(ctx context.Context, stack string) error {
+	c, err := read(stack)
+	if err != nil {
+		return err
+	}
+	report, err := stacks.Preflight(ctx, c)
+	if err != nil {
+		return err
+	}
+	if report.Err() != nil {
+		return report.Err()
+	}
+	fmt.Printf("preflight: %d hosts asked, nothing found\n", len(report.Hosts))
+	return nil
+}
+
+// drift prints how the hosts differ from what up left there. It needs the
+// hosts and the settings, and neither the engine nor any secret.
+func drift(ctx context.Context, stack string) error {
+	c, err := read(stack)
 	if err != nil {
 		return err
 	}

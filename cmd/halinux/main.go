@@ -32,6 +32,8 @@ verbs:
   up         build or update the platform
   preview    show what up would do
   destroy    undo everything that up made
+  preflight  ask all hosts whether they are fit, in one report; up does it
+             first where the stack is new
   drift      look at all hosts; exit 2 when one differs from what up left
   outputs    print the stack's outputs as JSON
 flags:
@@ -70,11 +72,19 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 func run(ctx context.Context, verb, stack, work string, diff bool) error {
-	if verb == "drift" {
+	switch verb {
+	case "drift":
 		return drift(ctx, stack)
+	case "preflight":
+		return preflight(ctx, stack)
 	}
 	if err := awaitLock(ctx, stack); err != nil {
 		return err
+	}
+	if verb == "up" && isNew(stack) {
+		if err := preflight(ctx, stack); err != nil {
+			return err
+		}
 	}
 	attached, err := providers.Attach(ctx)
 	if err != nil {
@@ -124,6 +134,17 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 	}
 	fmt.Printf("%s: done after %s\n", verb, time.Since(start).Round(100*time.Millisecond))
 	return nil
+}
+
+// isNew tells whether nothing is known of the stack yet. It can tell for the
+// backend of local files; elsewhere each host's own preflight has to do.
+func isNew(stack string) bool {
+	dir, local := strings.CutPrefix(os.Getenv("PULUMI_BACKEND_URL"), "file://")
+	if !local {
+		return false
+	}
+	known, err := filepath.Glob(filepath.Join(dir, ".pulumi", "stacks", "*", stack+".json"))
+	return err == nil && len(known) == 0
 }
 
 // forgetPending takes interrupted operations out of the state.
