@@ -103,7 +103,7 @@ unit: setup pulumi
 e2e: up
 	$(step) 'end to end on the lab'
 	@go test -c -o bin/e2e.test ./tests/e2e
-	@$(LAB_STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m
+	@$(LAB_STACK) HALINUX_E2E=1 bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m
 	$(step) 'all tests have passed'
 
 # A lab of its own, so that both tools start on the same fresh hosts.
