@@ -32,6 +32,7 @@ func TestRunbook(t *testing.T) {
 
 	// A host that is gone for good.
 	require.NoError(t, s.hosts["backend1"].Close())
+	kept := authority()
 	forget("Command", "base-backend1-library")
 	s.configure(func(config map[string]any) {
 		without := func(list any, key string) []any {
@@ -52,6 +53,7 @@ func TestRunbook(t *testing.T) {
 		}
 	})
 	s.up()
+	assert.Equal(t, kept, authority(), "what is made once stays")
 	assert.Empty(t, s.changes())
 	assert.False(t, strings.Contains(s.run("pulumi stack -s lab"), "backend1"))
 }
