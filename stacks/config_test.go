@@ -382,6 +382,9 @@ func FuzzParse(f *testing.F) {
 	f.Add("ssh", `{"insecureIgnoreHostKey": true, "dialTimeout": 1}`)
 	f.Add("edge", `{"network": "lan", "vips": [{"name": "a", "address": "10.20.0.9", "routerId": 9}]}`)
 	f.Fuzz(func(t *testing.T, key, text string) {
+		if !slices.Contains(keys, key) {
+			t.Skip() // TestBadInput has unknown keys; here values are to be found
+		}
 		lower := strings.ToLower(text)
 		if strings.Contains(lower, "file") || strings.Contains(lower, "knownhosts") {
 			t.Skip() // it would read any file of this machine
