@@ -31,6 +31,25 @@ type Load struct {
 	err     error
 }
 
+// Calibrate finds the rate that the machine carries through both addresses at
+// once, and leaves it with something to spare: half of the rate at which one
+// answer in a hundred takes longer than a fifth of a second.
+func (b *Bed) Calibrate(t testing.TB, f *facts) {
+	t.Helper()
+	for ; b.rate > 25; b.rate /= 2 {
+		lan, internet := f.lan(), f.internet()
+		lan.Limit, internet.Limit = 4*time.Second, 4*time.Second
+		l, i := b.Send(t, controller, lan), b.Send(t, "client", internet)
+		<-l.done
+		<-i.done
+		worst := max(l.Stop(t).P99MS, i.Stop(t).P99MS)
+		if worst < 200 {
+			break
+		}
+		t.Logf("at %.0f requests a second one in a hundred takes %.0f ms: too much for this machine", b.rate, worst)
+	}
+}
+
 // longest bounds a load that nobody stops.
 const longest = 10 * time.Minute
 
@@ -215,7 +234,7 @@ func (l *Load) Stop(t testing.TB) load.Summary {
 		t.Fatalf("the load from %s ended without a summary: %v", l.from, l.err)
 	}
 	s := l.summary
-	t.Logf("load from %s: %d sent, %d good, %d failed %v, %d not sent; longest gap %.0f ms at %d ms; p50 %.1f ms, p99 %.1f ms, most %.0f ms; by %v %q",
-		l.from, s.Sent, s.OK, s.Failed, s.Classes, s.Skipped, s.GapMS, s.GapAtMS, s.P50MS, s.P99MS, s.MaxMS, s.By, s.Samples)
+	t.Logf("load from %s: %d sent, %d good, %d failed %v, %d not sent; longest gap %.0f ms at %d ms, bad for %.0f ms; p50 %.1f ms, p99 %.1f ms, most %.0f ms; by %v %q",
+		l.from, s.Sent, s.OK, s.Failed, s.Classes, s.Skipped, s.GapMS, s.GapAtMS, s.BadMS, s.P50MS, s.P99MS, s.MaxMS, s.By, s.Samples)
 	return s
 }

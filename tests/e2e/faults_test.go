@@ -51,6 +51,13 @@ var scenarios = []scenario{
 func TestFaults(t *testing.T) {
 	b := open(t)
 	f := b.facts(t)
+	calibrated := false
+	calibrate := func(t *testing.T) {
+		if !calibrated {
+			calibrated = true
+			b.Calibrate(t, f)
+		}
+	}
 	for run := range b.runs {
 		for _, s := range scenarios {
 			if s.once && run > 0 {
@@ -73,6 +80,9 @@ func TestFaults(t *testing.T) {
 					}
 					b.Restore(t, f)
 				}()
+				if s.id != "C1" {
+					calibrate(t)
+				}
 				s.run(t, b, f)
 			})
 		}

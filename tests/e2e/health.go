@@ -114,11 +114,13 @@ func get(url string) error {
 // stand: no scenario starts on a platform that is not well.
 func (b *Bed) prepare(t testing.TB, f *facts) {
 	t.Helper()
-	if b.Well(f) == nil {
+	err := b.Well(f)
+	if err == nil {
 		return
 	}
+	t.Logf("not well: %v", err)
 	b.Lab(t, "up")
-	if _, err := b.try(f.edges[0], "test -d /var/lib/halinux/phases"); err != nil {
+	if _, err = b.try(f.edges[0], "test -d /var/lib/halinux/phases"); err != nil {
 		b.Up(t)
 	}
 	Until(t, 3*time.Minute, "the platform to be well", func() error { return b.Well(f) })

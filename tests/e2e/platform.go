@@ -196,10 +196,19 @@ func (b *Bed) startOn(t testing.TB, backend, verb string, changes ...Change) *Ru
 		t.Fatal(err)
 	}
 	write.Close()
-	go func() { _, _ = io.Copy(r, read); read.Close() }()
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(r, read)
+		read.Close()
+	}()
 	go func() {
 		err := r.cmd.Wait()
 		r.Took = time.Since(r.started)
+		select {
+		case <-copied:
+		case <-time.After(2 * time.Second): // somebody else holds the pipe
+		}
 		var exit *exec.ExitError
 		switch {
 		case err == nil:

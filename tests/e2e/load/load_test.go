@@ -40,6 +40,26 @@ func TestTallyFindsTheGap(t *testing.T) {
 	require.EqualValues(t, 3100, s.FirstMS)
 	require.EqualValues(t, 4900, s.LastMS)
 	require.InDelta(t, 5, s.P99MS, 0.1)
+	require.InDelta(t, 1900, s.BadMS, 101)
+}
+
+// Where half of the requests go another way, there is no gap, but an outage.
+func TestTallyFindsHalfAnOutage(t *testing.T) {
+	start := time.Now().Add(-10 * time.Second)
+	c := newTally(start)
+	for n := range 2000 {
+		at := start.Add(time.Duration(n) * 5 * time.Millisecond)
+		var err error
+		switch {
+		case n == 100, n >= 1000 && n < 1100 && n%2 == 0:
+			err = syscall.EHOSTUNREACH
+		}
+		c.note(at, at, at, "backend1", err)
+	}
+	s := c.summary()
+	require.InDelta(t, 500, s.BadMS, 101)
+	require.Less(t, s.GapMS, 20.0)
+	require.Equal(t, map[string]int{"unreachable": 51}, s.Classes)
 }
 
 // A service that does not come back is one gap up to the end.

@@ -22,8 +22,14 @@ type tally struct {
 	late    time.Duration   // how much later than due a request left at most
 	first   time.Duration   // when the first and the last failed request were due
 	last    time.Duration
+	slots   []slot
 	samples []string
 }
+
+// slot counts the requests that were due in a tenth of a second.
+type slot struct{ sent, failed int }
+
+const slotLength = 100 * time.Millisecond
 
 func newTally(start time.Time) *tally {
 	return &tally{start: start, classes: map[string]int{}, by: map[string]int{}, first: -1, last: -1}
@@ -45,6 +51,14 @@ func (t *tally) note(due, at, end time.Time, by string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.late = max(t.late, at.Sub(due))
+	n := int(due.Sub(t.start) / slotLength)
+	for len(t.slots) <= n {
+		t.slots = append(t.slots, slot{})
+	}
+	t.slots[n].sent++
+	if err != nil {
+		t.slots[n].failed++
+	}
 	if err == nil {
 		t.ok++
 		t.by[by]++
@@ -86,25 +100,29 @@ func (t *tally) progress() Progress {
 
 // Summary is the last line: what became of all requests.
 type Summary struct {
-	Done        bool           `json:"done"`
-	Start       time.Time      `json:"start"`
-	Seconds     float64        `json:"seconds"`
-	Sent        int            `json:"sent"`
-	OK          int            `json:"ok"`
-	Failed      int            `json:"failed"`
-	Skipped     int            `json:"skipped"` // not sent, since too many were under way
-	Classes     map[string]int `json:"classes"` // of the failed: refused, reset, timeout, 5xx, ...
-	By          map[string]int `json:"by"`      // who gave the good answers
-	GapMS       float64        `json:"gap_ms"`  // the longest time without a good answer
-	GapAtMS     int64          `json:"gap_at_ms"`
-	FirstMS     int64          `json:"first_failed_ms"`
-	LastMS      int64          `json:"last_failed_ms"`
-	P50MS       float64        `json:"p50_ms"`
-	P99MS       float64        `json:"p99_ms"`
-	MaxMS       float64        `json:"max_ms"`
-	MaxLateMS   float64        `json:"max_late_ms"` // how late this program itself was
-	Samples     []string       `json:"samples,omitempty"`
-	CompletedOK float64        `json:"ok_per_second"`
+	Done    bool           `json:"done"`
+	Start   time.Time      `json:"start"`
+	Seconds float64        `json:"seconds"`
+	Sent    int            `json:"sent"`
+	OK      int            `json:"ok"`
+	Failed  int            `json:"failed"`
+	Skipped int            `json:"skipped"` // not sent, since too many were under way
+	Classes map[string]int `json:"classes"` // of the failed: refused, reset, timeout, 5xx, ...
+	By      map[string]int `json:"by"`      // who gave the good answers
+	GapMS   float64        `json:"gap_ms"`  // the longest time without a good answer
+	GapAtMS int64          `json:"gap_at_ms"`
+	// BadMS is the longest time in which a fifth of the requests failed, or
+	// more, in every tenth of a second: where a part of them goes another way,
+	// there is no gap.
+	BadMS       float64  `json:"bad_ms"`
+	FirstMS     int64    `json:"first_failed_ms"`
+	LastMS      int64    `json:"last_failed_ms"`
+	P50MS       float64  `json:"p50_ms"`
+	P99MS       float64  `json:"p99_ms"`
+	MaxMS       float64  `json:"max_ms"`
+	MaxLateMS   float64  `json:"max_late_ms"` // how late this program itself was
+	Samples     []string `json:"samples,omitempty"`
+	CompletedOK float64  `json:"ok_per_second"`
 }
 
 func (t *tally) summary() Summary {
@@ -125,6 +143,15 @@ func (t *tally) summary() Summary {
 			s.GapMS, s.GapAtMS = fraction(gap), milliseconds(previous)
 		}
 		previous = at
+	}
+	bad := 0
+	for _, slot := range t.slots {
+		if slot.failed == 0 || slot.failed*5 < slot.sent {
+			bad = 0
+			continue
+		}
+		bad++
+		s.BadMS = max(s.BadMS, fraction(time.Duration(bad)*slotLength))
 	}
 	if len(t.took) > 0 {
 		slices.Sort(t.took)
