@@ -13,8 +13,8 @@ import (
 // operational state (2 is up, 0 is down) and administrative state (management
 // guide, "show servers state").
 const serverStates = `python3 -c '
-import glob, socket
-s = socket.socket(socket.AF_UNIX); s.connect(glob.glob("/run/haproxy/*.sock")[0]); s.sendall(b"show servers state\n")
+import socket
+s = socket.socket(socket.AF_UNIX); s.connect("/run/haproxy/admin.sock"); s.sendall(b"show servers state\n")
 text = b""
 while True:
     data = s.recv(65536)
@@ -44,10 +44,18 @@ func (b *Bed) Well(f *facts) error {
 		if !strings.Contains(out, f.public()) {
 			return fmt.Errorf("%s does not have %s", edge, f.public())
 		}
+		servers := 0
 		for line := range strings.Lines(out) {
-			if words := strings.Fields(line); len(words) == 4 && words[2] != "2" {
+			words := strings.Fields(line)
+			if len(words) != 4 {
+				continue
+			}
+			if servers++; words[2] != "2" {
 				return fmt.Errorf("%s: HAProxy holds server %s/%s for down", edge, words[0], words[1])
 			}
+		}
+		if servers == 0 {
+			return fmt.Errorf("%s: HAProxy names no servers", edge)
 		}
 	}
 	ways, err := b.ways(f)
