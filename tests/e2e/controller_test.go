@@ -113,7 +113,7 @@ func handEdits(t *testing.T, b *Bed, f *facts) {
 		{idle, `systemctl stop nginx.service`, "nginx", "nginx.service is not running"},
 		{idle, `systemctl disable -q keepalived.service`, "keepalived", "keepalived.service is not enabled"},
 		{idle, `rm /etc/nginx/nginx.conf`, "nginx", "/etc/nginx/nginx.conf is missing"},
-		{idle, `nft flush chain inet halinux input`, "firewall", "firewall"},
+		{idle, `nft delete table inet halinux`, "firewall", "firewall"},
 		{backend, `sysctl -q -w net.ipv4.tcp_fin_timeout=77`, "kernel", "net.ipv4.tcp_fin_timeout"},
 		{backend, `DEBIAN_FRONTEND=noninteractive dpkg --purge --force-depends chrony`, "time", "package chrony is not installed"},
 	}
