@@ -300,7 +300,7 @@ func changesIn(out string) string {
 }
 
 func tail(s string) string {
-	const most = 6000
+	const most = 3000
 	if len(s) > most {
 		s = "[...]" + s[len(s)-most:]
 	}

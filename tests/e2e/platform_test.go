@@ -33,3 +33,17 @@ func TestPlain(t *testing.T) {
 	require.Equal(t, "end\n", plain("end\n"))
 	require.Equal(t, "secret x\n", plain(map[string]any{"plaintext": `"secret x\n"`}))
 }
+
+func TestDrifted(t *testing.T) {
+	require.Equal(t, map[finding]string{
+		{"edge2", ""}:        "unknown: edge2 (10.10.0.12): i/o timeout",
+		{"backend1", "time"}: "package chrony is not installed\nchrony.service is not running",
+	}, drifted(`HOST      PHASE       STATE
+edge1     bind        as it was left
+edge2                 unknown: edge2 (10.10.0.12): i/o timeout
+backend1  time        drifted: package chrony is not installed
+                               chrony.service is not running
+backend1  users       as it was left
+                               not a difference
+`))
+}
