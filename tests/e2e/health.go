@@ -118,8 +118,8 @@ func get(url string) error {
 	return nil
 }
 
-// prepare waits until the platform is well, and brings it up where it does not
-// stand: no scenario starts on a platform that is not well.
+// prepare waits until the platform is well: no scenario starts on one that is
+// not.
 func (b *Bed) prepare(t testing.TB, f *facts) {
 	t.Helper()
 	err := b.Well(f)
@@ -127,21 +127,38 @@ func (b *Bed) prepare(t testing.TB, f *facts) {
 		return
 	}
 	t.Logf("not well: %v", err)
-	b.Lab(t, "up")
-	if _, err = b.try(f.edges[0], "test -d /var/lib/halinux/phases"); err != nil {
-		b.Up(t)
+	if err := b.recover(t, f); err != nil {
+		t.Fatal(err)
 	}
-	Until(t, 3*time.Minute, "the platform to be well", func() error { return b.Well(f) })
 }
 
 // Restore takes back what a scenario did to the lab, and waits for the
 // platform to be well. Where it does not become so, no further scenario runs.
 func (b *Bed) Restore(t testing.TB, f *facts) {
 	t.Helper()
+	if err := b.recover(t, f); err != nil {
+		b.broken = fmt.Sprintf("after %s: %v", t.Name(), err)
+		t.Error(err)
+	}
+}
+
+// recover heals the lab. What does not become well by itself then, as after a
+// scenario that ended half-way, is repaired as a user would: by "up" with its
+// eyes open.
+func (b *Bed) recover(t testing.TB, f *facts) error {
+	t.Helper()
 	b.Lab(t, "heal")
 	b.Lab(t, "up")
-	if _, err := poll(5*time.Minute, func() error { return b.Well(f) }); err != nil {
-		b.broken = fmt.Sprintf("after %s: %v", t.Name(), err)
-		t.Errorf("the platform does not recover: %v", err)
+	_, err := poll(time.Minute, func() error { return b.Well(f) })
+	if err == nil {
+		return nil
 	}
+	t.Logf("not well a minute after the heal: %v", err)
+	if r := b.Do(t, "up", Set("detect", "halinux:drift")); r.Code != 0 {
+		return fmt.Errorf("up failed:\n%s", tail(r.Output()))
+	}
+	if _, err := poll(3*time.Minute, func() error { return b.Well(f) }); err != nil {
+		return fmt.Errorf("the platform does not recover: %w", err)
+	}
+	return nil
 }
