@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/halinux/halinux/tests/simulated"
 )
 
@@ -39,6 +41,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, flag.Args(), *sizes, *runs, *bare, *lab, *halinux); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -67,6 +72,14 @@ func run(ctx context.Context, args []string, sizes string, runs int, bare bool, 
 	work, err := workFolder()
 	if err != nil {
 		return err
+	}
+	lock, err := os.Create(filepath.Join(work, "lock"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("%s: %w; another benchmark is running", lock.Name(), err)
 	}
 	switch args[0] {
 	case "ansible":
