@@ -172,7 +172,8 @@ func (c *comparison) once(ctx context.Context, number int, order []tool) error {
 				if t.name() == "halinux" {
 					switch s {
 					case first:
-						c.beyond[s] = append(c.beyond[s], max(0, made-c.phases))
+						// Each host is looked at once before a new stack is built.
+						c.beyond[s] = append(c.beyond[s], max(0, made-c.phases-len(hostNames)))
 					case noop:
 						c.beyond[s] = append(c.beyond[s], made)
 					}
@@ -527,7 +528,7 @@ func (c *comparison) record() error {
 		}
 	}
 	for _, m := range []report.Measurement{
-		{ID: "bench-first-run", Metric: "SSH connections beyond one per phase and library"},
+		{ID: "bench-first-run", Metric: "SSH connections beyond one per phase, library and first look at a host"},
 		{ID: "bench-no-op", Metric: "SSH connections"},
 	} {
 		s := first
