@@ -383,11 +383,11 @@ func FuzzParse(f *testing.F) {
 	f.Add("edge", `{"network": "lan", "vips": [{"name": "a", "address": "10.20.0.9", "routerId": 9}]}`)
 	f.Fuzz(func(t *testing.T, key, text string) {
 		if !slices.Contains(keys, key) {
-			t.Skip() // TestBadInput has unknown keys; here values are to be found
+			t.Skip("unknown keys are for TestBadInput; here values are to be found")
 		}
 		lower := strings.ToLower(text)
 		if strings.Contains(lower, "file") || strings.Contains(lower, "knownhosts") {
-			t.Skip() // it would read any file of this machine
+			t.Skip("it would read any file of this machine")
 		}
 		c := prod(t)
 		all := c.texts()
