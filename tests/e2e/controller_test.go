@@ -189,9 +189,11 @@ func drifted(table string) map[finding]string {
 }
 
 // aptLocked keeps apt's lock on a host until the returned function is called,
-// as another process would.
+// as another process would. The extra package is not there, so that a run which
+// wants it has to wait.
 func (b *Bed) aptLocked(t testing.TB, host string) (release func()) {
 	t.Helper()
+	b.On(t, host, "dpkg --purge "+extra)
 	b.On(t, host, `systemd-run -q --collect --unit=halinux-test-lock python3 -c '
 import fcntl, signal
 f = open("/var/lib/dpkg/lock-frontend", "w")
@@ -220,7 +222,7 @@ func (b *Bed) inPhase(t testing.TB, r *Run, host string) {
 	Until(t, 3*time.Minute, "the run to be inside a phase on "+host, func() error {
 		select {
 		case <-r.done:
-			return fmt.Errorf("it has ended: %s", tail(r.Output()))
+			t.Fatalf("the run has ended:\n%s", tail(r.Output()))
 		default:
 		}
 		_, err := b.try(host, "pidof apt-get && ! flock -n /run/halinux.lock true")
@@ -317,7 +319,7 @@ func diskFull(t *testing.T, b *Bed, f *facts) {
 // mirrorDown lets apt fail for every reason that passes, and one that does not.
 func mirrorDown(t *testing.T, b *Bed, f *facts) {
 	host := f.Edge.Services[0].Backends[0].Host
-	b.On(t, host, "rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
+	b.On(t, host, "dpkg --purge "+extra+"; rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
 	b.Lab(t, "cut", "mirror", "eth0")
 	r := b.Start(t, "up", withExtra)
 	Until(t, 3*time.Minute, "the run to try again", func() error {
