@@ -15,7 +15,7 @@ HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s lab -work .lab/project
 # The fault scenarios of make test: those that have held in every run so far.
 # The others (see tests/e2e/faults_test.go) run with SCENARIOS=. and are still
 # being proven; docs/decisions/e2e.md says which and why.
-SCENARIOS ?= ^(C1|C7|F8|F1|F3|F10|F11|F12|F13|F14|F16|F5|F9)$$
+SCENARIOS ?= ^(C1|C7|F8|F1|F3|F10|F11|F12|F13|F16|F5|F9)$$
 
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
