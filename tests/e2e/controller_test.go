@@ -420,8 +420,12 @@ func (b *Bed) watchScripts(t testing.TB, host string, most chan<- string) (stop 
 		out, err := b.ssh.run(ctx, b.hosts[host], `most=0
 while [ ! -e /run/halinux-test-stop ]; do
 	n=0
-	for p in /proc/[0-9]*; do
-		case $(tr '\0' ' ' <$p/cmdline 2>/dev/null) in "sh /var/lib/halinux/lib.sh script "*) n=$((n + 1)) ;; esac
+	# Each runs below a "timeout" of its own; a shell's own children, which look
+	# like it, do not.
+	for p in $(pgrep -x timeout); do
+		case $(tr '\0' ' ' </proc/$p/cmdline 2>/dev/null) in *" /var/lib/halinux/lib.sh script "*)
+			! pgrep -P $p -x sh >/dev/null || n=$((n + 1)) ;;
+		esac
 	done
 	[ $n -le $most ] || most=$n
 done

@@ -224,6 +224,11 @@ func (b *Bed) startOn(t testing.TB, backend, verb string, changes ...Change) *Ru
 
 // Kill ends the run and all that it started, as a power cut would.
 func (r *Run) Kill() {
+	select {
+	case <-r.done: // its number may be another process's by now
+		return
+	default:
+	}
 	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 	<-r.done
 }
