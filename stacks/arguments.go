@@ -1,0 +1,209 @@
+package stacks
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/problem"
+)
+
+// edgeIndexes are the places of the edges among the hosts.
+func (c *Config) edgeIndexes() []int {
+	var all []int
+	for i, h := range c.Hosts {
+		if slices.Contains(h.Roles, cmp.Or(c.Edge.Role, "edge")) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// plan is the address plan.
+func (c *Config) plan() host.AddressPlan {
+	p := host.AddressPlan{Domain: c.Domain, Networks: c.Networks, Roles: c.Roles}
+	for _, h := range c.Hosts {
+		p.Hosts = append(p.Hosts, host.PlannedHost{Name: h.Name, Roles: h.Roles, Links: h.Links})
+	}
+	return p
+}
+
+// base are the arguments of the base system.
+func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
+	var l problem.List
+	args := c.Base
+	args.Hosts, args.Plan = hosts, c.plan()
+	if edge := c.edge(hosts); edge != nil {
+		args.Firewall.Flows = edge.Flows()
+	}
+	args.Packages.Sources = slices.Clone(args.Packages.Sources)
+	for i := range args.Packages.Sources {
+		s := &args.Packages.Sources[i]
+		if s.Key != "" || s.KeyFile == "" {
+			continue
+		}
+		key, err := os.ReadFile(expand(s.KeyFile))
+		if err != nil {
+			l.Add(fmt.Sprintf("packages.sources[%d].keyFile", i), err.Error(), "give the path of the source's public key")
+		}
+		s.Key = string(key)
+	}
+	return &args, l
+}
+
+// edge are the arguments of the edge, or nil where there is none.
+func (c *Config) edge(hosts []host.Host) *haedge.HAEdgeArgs {
+	if c.Edge == nil {
+		return nil
+	}
+	args := c.Edge.HAEdgeArgs
+	args.Plan = c.plan()
+	for _, i := range c.edgeIndexes() {
+		args.Hosts = append(args.Hosts, hosts[i])
+	}
+	if args.BGP != nil {
+		bgp := *args.BGP
+		bgp.Peers = slices.Clone(bgp.Peers)
+		for i, p := range bgp.Peers {
+			if password, ok := c.Secrets.BGP[p.Name]; ok {
+				bgp.Peers[i].Password = secret(password)
+			}
+		}
+		args.BGP = &bgp
+	}
+	args.Sites = slices.Clone(args.Sites)
+	for i, s := range args.Sites {
+		args.Sites[i].Certificate.Key = c.Secrets.Certificates[s.Name]
+	}
+	if args.DNS != nil && c.Secrets.TSIG != "" {
+		dns := *args.DNS
+		dns.Key = secret(c.Secrets.TSIG)
+		args.DNS = &dns
+	}
+	return &args
+}
+
+// resolver points all hosts at the name servers on the edges, once these
+// answer.
+func (c *Config) resolver(args *host.BaseArgs, base *host.Base, edge *haedge.HAEdge) *host.ResolverArgs {
+	r := &host.ResolverArgs{Plan: args.Plan}
+	var ready []pulumi.Resource
+	for _, name := range slices.Sorted(maps.Keys(edge.Hosts)) {
+		ready = append(ready, edge.Hosts[name].Resources()...)
+		r.Servers = append(r.Servers, args.Plan.Address(name, c.Edge.Network).String())
+	}
+	for _, h := range args.Hosts {
+		if e, ok := edge.Hosts[h.Name]; ok {
+			r.Hosts = append(r.Hosts, e)
+		} else {
+			r.Hosts = append(r.Hosts, base.Hosts[h.Name].After(ready...))
+		}
+	}
+	return r
+}
+
+func secret(value string) pulumi.StringInput {
+	return pulumi.ToSecret(pulumi.String(value)).(pulumi.StringOutput)
+}
+
+// hosts are the machines with the way to each.
+func (c *Config) hosts() ([]host.Host, problem.List) {
+	var l problem.List
+	hosts := make([]host.Host, len(c.Hosts))
+	for i, hc := range c.Hosts {
+		way := c.SSH.with(hc.SSH)
+		if hc.Address == "" && len(hc.Links) > 0 {
+			hc.Address = hc.Links[0].Address
+		}
+		s := host.SSH{
+			Address: hc.Address, Port: way.Port, User: way.User, HostKey: hc.HostKey,
+			InsecureIgnoreHostKey: way.InsecureIgnoreHostKey, KeyFile: expand(way.KeyFile),
+			DialTimeout: way.DialTimeout, DialAttempts: way.DialAttempts,
+		}
+		if p := way.Proxy; p != nil {
+			s.Proxy = &host.SSH{
+				Address: p.Address, Port: p.Port, User: p.User, HostKey: p.HostKey, KeyFile: expand(p.KeyFile),
+				InsecureIgnoreHostKey: way.InsecureIgnoreHostKey, DialTimeout: way.DialTimeout, DialAttempts: way.DialAttempts,
+			}
+		}
+		if way.KnownHosts != "" {
+			for _, hop := range []*host.SSH{&s, s.Proxy} {
+				if hop == nil || hop.HostKey != "" {
+					continue
+				}
+				key, err := knownKey(expand(way.KnownHosts), hop.Address, hop.Port)
+				if err != nil {
+					l.Add("ssh.knownHosts", err.Error(), "make it with `ssh-keyscan`, and compare the keys with those on the hosts")
+				}
+				hop.HostKey = key
+			}
+		}
+		hosts[i] = host.Host{Name: hc.Name, SSH: s}
+	}
+	return hosts, l
+}
+
+// with is the way with what a host says itself.
+func (s SSHConfig) with(own *SSHConfig) SSHConfig {
+	if own == nil {
+		return s
+	}
+	return SSHConfig{
+		User: cmp.Or(own.User, s.User), Port: cmp.Or(own.Port, s.Port),
+		KnownHosts: cmp.Or(own.KnownHosts, s.KnownHosts), KeyFile: cmp.Or(own.KeyFile, s.KeyFile),
+		InsecureIgnoreHostKey: own.InsecureIgnoreHostKey || s.InsecureIgnoreHostKey,
+		Proxy:                 cmp.Or(own.Proxy, s.Proxy),
+		DialTimeout:           cmp.Or(own.DialTimeout, s.DialTimeout), DialAttempts: cmp.Or(own.DialAttempts, s.DialAttempts),
+	}
+}
+
+// expand turns a leading ~ into the home of the user who runs the program.
+func expand(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	return path
+}
+
+// knownKey is the public key that a known_hosts file has for an address, or
+// "" where it has none. An RSA key is taken only where there is no other.
+func knownKey(file, address string, port int) (string, error) {
+	known, err := knownhosts.New(file)
+	if err != nil {
+		return "", err
+	}
+	// The library answers the question whether a key is known; who asks with
+	// one that nobody has is told all that are.
+	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
+	if err != nil {
+		return "", err
+	}
+	at := net.JoinHostPort(address, strconv.Itoa(cmp.Or(port, 22)))
+	var unknown *knownhosts.KeyError
+	if !errors.As(known(at, &net.TCPAddr{}, nobody), &unknown) || len(unknown.Want) == 0 {
+		return "", nil
+	}
+	key := unknown.Want[0].Key
+	for _, k := range unknown.Want {
+		if key.Type() == ssh.KeyAlgoRSA {
+			key = k.Key
+		}
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))), nil
+}

@@ -1,0 +1,165 @@
+package stacks
+
+import (
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/problem"
+)
+
+// Validate reports everything that is wrong with the configuration, as far as
+// it can be known without touching a host. Each path is that of the key to
+// change.
+func (c *Config) Validate() problem.List {
+	var l problem.List
+	if c.Drift != "off" && c.Drift != "detect" {
+		l.Add("drift", fmt.Sprintf("%q is neither off nor detect", c.Drift), "")
+	}
+	hosts, hl := c.hosts()
+	l.Include("", hl)
+	edge := c.edge(hosts)
+	var el problem.List
+	if edge != nil {
+		el = edge.Validate()
+	}
+	base, bl := c.base(hosts)
+	if el.Err() != nil {
+		base.Firewall.Flows = nil // made from what is wrong already
+	}
+	l.Include("base", bl)
+	l.Include("base", base.Validate())
+	l.Include("edge", el)
+	l.Include("secrets", c.validateSecrets(edge))
+	return c.placed(l)
+}
+
+// placed puts each problem where its key is, and keeps one of each: the parts
+// of a platform look at the same hosts.
+func (c *Config) placed(l problem.List) problem.List {
+	var placed problem.List
+	seen := map[problem.Problem]bool{}
+	for _, p := range l.All() {
+		p.Path = c.keyOf(p.Path)
+		if p.Path == "" || seen[p] {
+			continue
+		}
+		seen[p] = true
+		placed.Add(p.Path, p.What, p.Remedy)
+	}
+	return placed
+}
+
+var (
+	hostPath   = regexp.MustCompile(`^(base|edge)\.hosts(?:\[(\d+)\])?(.*)$`)
+	sitePath   = regexp.MustCompile(`^edge\.sites\[(\d+)\]\.certificate\.key$`)
+	sourcePath = regexp.MustCompile(`^base\.packages\.sources\[(\d+)\]\.key$`)
+)
+
+// keyOf is the key that an argument of a component was made from; "" where
+// another problem says the same.
+func (c *Config) keyOf(path string) string {
+	if rest, ok := strings.CutPrefix(path, "base.plan."); ok {
+		return rest
+	}
+	number := func(digits string) int {
+		n, _ := strconv.Atoi(digits) // the pattern lets nothing else through
+		return n
+	}
+	if m := sitePath.FindStringSubmatch(path); m != nil {
+		return "secrets.certificates." + c.Edge.Sites[number(m[1])].Name
+	}
+	if m := sourcePath.FindStringSubmatch(path); m != nil {
+		if s := c.Base.Packages.Sources[number(m[1])]; s.Key == "" && s.KeyFile != "" {
+			if _, err := os.Stat(expand(s.KeyFile)); err != nil {
+				return ""
+			}
+			return path + "File"
+		}
+	}
+	m := hostPath.FindStringSubmatch(path)
+	switch {
+	case m == nil:
+		return path
+	case m[2] == "" && m[1] == "edge":
+		return "edge.role"
+	case m[2] == "":
+		return "hosts"
+	}
+	i := number(m[2])
+	if m[1] == "edge" {
+		i = c.edgeIndexes()[i]
+	}
+	h, at := c.Hosts[i], fmt.Sprintf("hosts[%d]", i)
+	way, isWay := strings.CutPrefix(m[3], ".ssh")
+	switch {
+	case !isWay:
+		return at + m[3]
+	case way == ".address" && h.Address == "" && len(h.Links) > 0:
+		return "" // the plan looks at the address of a link
+	case way == ".address" || way == ".hostKey":
+		return at + way
+	case h.SSH.says(way):
+		return at + ".ssh" + way
+	}
+	return "ssh" + way
+}
+
+// says is whether a host's own way has the key at a path, like .proxy.port.
+func (s *SSHConfig) says(path string) bool {
+	if s == nil {
+		return false
+	}
+	switch strings.Split(path, ".")[1] {
+	case "user":
+		return s.User != ""
+	case "port":
+		return s.Port != 0
+	case "keyFile":
+		return s.KeyFile != ""
+	case "proxy":
+		return s.Proxy != nil
+	}
+	return false
+}
+
+// validateSecrets finds secrets that nothing uses: a name with a typing error.
+func (c *Config) validateSecrets(edge *haedge.HAEdgeArgs) problem.List {
+	var l problem.List
+	peers, sites := map[string]bool{}, map[string]bool{}
+	if edge != nil {
+		for _, s := range edge.Sites {
+			sites[s.Name] = true
+		}
+		if edge.BGP != nil {
+			for _, p := range edge.BGP.Peers {
+				peers[p.Name] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Secrets.BGP)) {
+		if !peers[name] {
+			l.Add("bgp."+name, "there is no BGP peer of this name", "check the spelling")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Secrets.Certificates)) {
+		if !sites[name] {
+			l.Add("certificates."+name, "there is no site of this name", "check the spelling")
+		}
+	}
+	if c.Secrets.TSIG != "" {
+		if edge == nil || edge.DNS == nil {
+			l.Add("tsig", "no name server uses it", "set edge.dns, or leave it out")
+		}
+		if key, err := base64.StdEncoding.DecodeString(c.Secrets.TSIG); err != nil || len(key) < 16 {
+			l.Add("tsig", "is not base64 of 16 bytes or more", "make one with `openssl rand -base64 32`, or leave it out")
+		}
+	}
+	return l
+}
