@@ -21,7 +21,7 @@ SCENARIOS ?= ^(C1|C7|F8|F1|F3|F10|F11|F12|F13|F16|F5|F9)$$
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
 .PHONY: help up preview preflight diff destroy drift outputs lab-up lab-down lab-status \
-	test test-fast lint unit e2e report bench clean setup pulumi binaries
+	test test-fast lint unit e2e report merge bench clean setup pulumi binaries
 
 help:
 	@echo 'make up         bring the platform up on the lab (needs root)'
@@ -115,8 +115,34 @@ e2e: up
 bench: setup pulumi binaries
 	$(step) 'benchmarks: the same work by Ansible and by halinux, then simulated hosts'
 	@go build -o bin/ ./tests/bench
-	@bin/bench -runs $${HALINUX_RUNS:-5} ansible
-	@bin/bench hosts
+	@failed=; \
+	bin/bench -runs $${HALINUX_RUNS:-5} ansible || failed=yes; \
+	bin/bench hosts || failed=yes; \
+	[ -z "$$failed" ]
+
+# Every scenario, as often as FAULTS.md asks, then the benchmarks on a machine
+# that does nothing else. Whatever ends it, the figures taken so far are merged;
+# after a kill -9 `make merge RESULTS=...` does it, and `make report RESULTS=...`
+# adds to them.
+ifndef RESULTS
+RESULTS := $(CACHE)/results/$(shell date -u +%Y%m%dT%H%M%S).jsonl
+endif
+report: SCENARIOS = .
+report: up
+	$(step) 'all fault scenarios, then the benchmarks; figures go to $(RESULTS)'
+	@go test -c -o bin/e2e.test ./tests/e2e
+	@go build -o bin/ ./tests/report/cmd/report
+	@mkdir -p '$(dir $(RESULTS))'; \
+	export HALINUX_RESULTS='$(RESULTS)'; \
+	trap 'trap "" INT TERM; bin/report' EXIT; trap 'exit 130' INT TERM; \
+	failed=; \
+	$(LAB_STACK) HALINUX_E2E=1 HALINUX_FULL=1 HALINUX_RUNS=$${HALINUX_RUNS:-3} \
+		bin/lab exec -- bin/e2e.test -test.v -test.timeout 6h -test.run '/$(SCENARIOS)' || failed="$$failed, scenarios"; \
+	bin/lab down; \
+	$(MAKE) --no-print-directory bench || failed="$$failed, benchmarks"; \
+	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the report says so too" >&2; exit 1; }
+merge:
+	@go run ./tests/report/cmd/report -results '$(RESULTS)'
 
 clean: lab-down
 	rm -rf bin '$(CACHE)'

@@ -86,7 +86,7 @@ func compare(ctx context.Context, runs int, bare bool, labProgram, halinuxProgra
 			slices.Reverse(order)
 		}
 		if err := c.once(ctx, n+1, order); err != nil {
-			return err
+			return errors.Join(err, c.record()) // what was measured so far
 		}
 	}
 	return c.record()
@@ -510,12 +510,13 @@ func (c *comparison) record() error {
 	const scenario = "the same work on two edges and two backends by Ansible and by halinux"
 	for _, g := range goals {
 		h, a := c.costs["halinux"][g.step], c.costs["Ansible"][g.step]
-		if len(h) == 0 {
+		both := min(len(h), len(a)) // the last run may not have come to its end
+		if both == 0 {
 			continue
 		}
 		note := fmt.Sprintf("halinux %s; Ansible %s", spread(h), spread(a))
 		fmt.Printf("bench: %s: %s\n", g.step, note)
-		for i := range h {
+		for i := range both {
 			for _, m := range []report.Measurement{
 				{Metric: string(g.step) + ": Ansible's time over halinux's", Value: a[i].Wall.Seconds() / h[i].Wall.Seconds(), Limit: g.goal},
 				{Metric: string(g.step) + ": Ansible's controller CPU over halinux's", Value: a[i].CPU.Seconds() / h[i].CPU.Seconds(), Limit: 1},

@@ -41,7 +41,7 @@ func growth(ctx context.Context, sizes []int, halinux, work string) error {
 		fmt.Printf("bench-hosts: %d simulated hosts\n", n)
 		g, err := growTo(ctx, n, halinux, work)
 		if err != nil {
-			return fmt.Errorf("%d simulated hosts: %w", n, err)
+			return errors.Join(fmt.Errorf("%d simulated hosts: %w", n, err), recordGrowth(all))
 		}
 		fmt.Println("  " + g.String())
 		all = append(all, g)
@@ -74,7 +74,7 @@ func recordGrowth(all []grown) error {
 		{"memory of engine and program", func(g grown) float64 { return float64(g.up.Memory) }},
 		{"bytes written", func(g grown) float64 { return float64(g.up.Written) }},
 	}
-	for i, g := range all[1:] {
+	for i, g := range all[min(1, len(all)):] {
 		for _, m := range metrics {
 			per, before := m.of(g)/float64(g.hosts), m.of(all[i])/float64(all[i].hosts)
 			if err := report.Append(report.Measurement{

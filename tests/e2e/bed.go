@@ -47,7 +47,8 @@ type Bed struct {
 	kills   int // of C1
 	reloads int // of F8
 	rate    float64
-	broken  string // why the platform could not be restored, if so
+	broken  string            // why the platform could not be restored, if so
+	done    map[string]string // what the report says a fault is, by its id
 }
 
 // open finds the lab, or skips the test and says why there is none to find.
@@ -65,6 +66,7 @@ func open(t *testing.T) *Bed {
 		halinux: filepath.Join(root, "bin", "halinux"),
 		loader:  filepath.Join(t.TempDir(), "load"),
 		hosts:   map[string]string{},
+		done:    map[string]string{},
 		runs:    number(t, "HALINUX_RUNS", 1),
 		kills:   3,
 		reloads: 10,
@@ -215,7 +217,20 @@ func (b *Bed) Record(t testing.TB, m report.Measurement) {
 		judged = "BEYOND"
 	}
 	t.Logf("%s: %s = %.4g %s, %s the limit of %g; %s", m.ID, m.Metric, m.Value, m.Unit, judged, m.Limit, m.Note)
+	b.done[m.ID] = m.Scenario
 	if err := report.Append(m); err != nil {
+		t.Error(err)
+	}
+}
+
+// outcome notes for the report whether a run of a scenario was as it must be.
+func (b *Bed) outcome(t testing.TB, s scenario, failed bool) {
+	t.Helper()
+	id := s.id
+	if s.of != "" {
+		id = s.of
+	}
+	if err := report.Append(report.Outcome(id, b.done[id], failed)); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 // does not know of: a hung process, other settings.
 type scenario struct {
 	id  string // as in FAULTS.md
+	of  string // the fault of which it is another form, where it is one
 	run func(*testing.T, *Bed, *facts)
 	// once says that it is not repeated when the others are.
 	once bool
@@ -39,7 +40,7 @@ var scenarios = []scenario{
 	{id: "C9", run: lockedOut},
 	{id: "bond", run: bondLinkCut},
 	{id: "F2", run: ownerDies},
-	{id: "F2fast", run: ownerDiesFast},
+	{id: "F2fast", of: "F2", run: ownerDiesFast},
 	{id: "F6", run: bothBoot},
 	{id: "F17", run: changeWithoutPrimary},
 	{id: "C2", run: rebootInPhase},
@@ -74,7 +75,11 @@ func TestFaults(t *testing.T) {
 				if s.id != "C1" { // which brings it up
 					b.prepare(t, f)
 				}
+				ended := false
 				defer func() {
+					if !t.Skipped() {
+						b.outcome(t, s, t.Failed() || !ended)
+					}
 					if t.Failed() {
 						b.Bundle(t)
 					}
@@ -84,6 +89,7 @@ func TestFaults(t *testing.T) {
 					calibrate(t)
 				}
 				s.run(t, b, f)
+				ended = true
 			})
 		}
 	}

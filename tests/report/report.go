@@ -3,7 +3,9 @@
 // A test appends a [Measurement] per run to the file that HALINUX_RESULTS
 // names; [Merge] makes one [Result] per scenario and metric of them. Limits are
 // judged here and nowhere else: machines differ too much for a test to pass or
-// fail on an absolute time. It knows nothing of what was measured, or how.
+// fail on an absolute time. What people read is made from docs/report.json
+// alone (see [Report.Markdown] and [Report.Insert]). The package knows nothing of
+// what was measured, or how.
 package report
 
 import (
@@ -46,8 +48,6 @@ type Result struct {
 	Limit    float64 `json:"limit"`
 	OK       bool    `json:"ok"`
 	Note     string  `json:"note"` // of the worst run
-
-	atLeast bool
 }
 
 // Report is the file docs/report.json.
@@ -56,6 +56,20 @@ type Report struct {
 	Date    string   `json:"date"`
 	Machine string   `json:"machine"`
 	Results []Result `json:"results"`
+}
+
+// failedRuns is the metric of what is no figure: whether the platform did what
+// the scenario asks for, and the figures could be taken at all.
+const failedRuns = "runs that failed"
+
+// Outcome is the measurement which says how a run of a scenario ended, so that
+// a run which failed is seen even where its figures are good, or are missing.
+func Outcome(id, scenario string, failed bool) Measurement {
+	m := Measurement{ID: id, Scenario: scenario, Metric: failedRuns, Unit: "runs"}
+	if failed {
+		m.Value, m.Note = 1, "wrong behaviour, or no figure; the log of the run says which"
+	}
+	return m
 }
 
 // Append adds a measurement to the file that HALINUX_RESULTS names.
@@ -103,26 +117,34 @@ func Read(r io.Reader) ([]Measurement, error) {
 }
 
 // Merge makes one result of all runs of a scenario's metric, in the order of
-// their ids.
-func Merge(all []Measurement) ([]Result, error) {
-	type key struct{ id, metric string }
-	groups := map[key][]Measurement{}
-	var keys []key
+// their ids. Runs that were judged by different limits are different results:
+// nothing that was measured is refused.
+func Merge(all []Measurement) []Result {
+	groups := map[Measurement][]Measurement{}
+	var keys []Measurement
+	done := map[string]string{} // id -> what was done
 	for _, m := range all {
-		k := key{m.ID, m.Metric}
-		if g := groups[k]; len(g) == 0 {
+		if done[m.ID] == "" {
+			done[m.ID] = m.Scenario
+		}
+	}
+	for _, m := range all {
+		if m.Metric == failedRuns {
+			m.Scenario = done[m.ID] // a run that failed early may not have said it
+		}
+		k := m
+		k.Value, k.Note = 0, ""
+		if len(groups[k]) == 0 {
 			keys = append(keys, k)
-		} else if g[0].Unit != m.Unit || g[0].Limit != m.Limit || g[0].AtLeast != m.AtLeast || g[0].Scenario != m.Scenario {
-			return nil, fmt.Errorf("%s, %s: the runs differ in scenario, unit or limit", m.ID, m.Metric)
 		}
 		groups[k] = append(groups[k], m)
 	}
-	slices.SortStableFunc(keys, func(a, b key) int { return compareIDs(a.id, b.id) })
-	var results []Result
+	slices.SortStableFunc(keys, func(a, b Measurement) int { return compareIDs(a.ID, b.ID) })
+	results := []Result{}
 	for _, k := range keys {
 		results = append(results, merge(groups[k]))
 	}
-	return results, nil
+	return results
 }
 
 func merge(runs []Measurement) Result {
@@ -149,7 +171,6 @@ func merge(runs []Measurement) Result {
 	return Result{
 		ID: first.ID, Scenario: first.Scenario, Runs: len(runs), Metric: first.Metric, Unit: first.Unit,
 		Median: round(median), Worst: round(worst.Value), Limit: first.Limit, OK: ok, Note: worst.Note,
-		atLeast: first.AtLeast,
 	}
 }
 
@@ -178,40 +199,4 @@ func compareIDs(a, b string) int {
 		return c
 	}
 	return an - bn
-}
-
-// Markdown is the report for people.
-func (r Report) Markdown() string {
-	var b strings.Builder
-	good := 0
-	for _, x := range r.Results {
-		if x.OK {
-			good++
-		}
-	}
-	fmt.Fprintf(&b, "# Report\nWritten by `make report`. Commit %s, %s, on: %s.\n\n", r.Commit, r.Date, r.Machine)
-	fmt.Fprintf(&b, "%d of %d figures are within their limits. A limit counts for the worst run. A scenario that did not run is not listed.\n\n", good, len(r.Results))
-	b.WriteString("| id | scenario | metric | runs | median | worst | limit | ok | note |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, x := range r.Results {
-		sign, ok := "≤", "yes"
-		if x.atLeast {
-			sign = "≥"
-		}
-		if !x.OK {
-			ok = "**no**"
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %s | %s | %s %s | %s | %s |\n", x.ID, cell(x.Scenario), cell(x.Metric), x.Runs,
-			figure(x.Median, x.Unit), figure(x.Worst, x.Unit), sign, figure(x.Limit, x.Unit), ok, cell(x.Note))
-	}
-	return b.String()
-}
-
-func cell(s string) string { return strings.ReplaceAll(strings.ReplaceAll(s, "|", "\\|"), "\n", " ") }
-
-func figure(v float64, unit string) string {
-	s := strconv.FormatFloat(v, 'f', -1, 64)
-	if unit != "" {
-		s += " " + unit
-	}
-	return s
 }

@@ -1,7 +1,11 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,32 +36,101 @@ func TestAppendMergeAndJudge(t *testing.T) {
 	defer f.Close()
 	all, err := Read(f)
 	require.NoError(t, err)
-	got, err := Merge(all)
-	require.NoError(t, err)
+	got := Merge(all)
 	want := []Result{
 		{ID: "C1", Runs: 1, Metric: "manual steps", OK: true},
 		{ID: "F2", Scenario: "power off", Runs: 3, Metric: "outage", Unit: "s", Median: 3.6, Worst: 3.812, Limit: 3.7, Note: "slow"},
 		{ID: "F10", Runs: 1, Metric: "failed", Unit: "requests", OK: true},
-		{ID: "bench-no-op", Runs: 2, Metric: "times faster", Median: 25.5, Worst: 21, Limit: 20, OK: true, atLeast: true},
+		{ID: "bench-no-op", Runs: 2, Metric: "times faster", Median: 25.5, Worst: 21, Limit: 20, OK: true},
 	}
 	require.Equal(t, want, got)
 
 	md := Report{Results: got}.Markdown()
 	require.Contains(t, md, "3 of 4 figures are within their limits")
-	require.Contains(t, md, "| F2 | power off | outage | 3 | 3.6 s | 3.812 s | ≤ 3.7 s | **no** | slow |")
+	require.Contains(t, md, "### F2: power off\n")
+	require.Contains(t, md, "| outage | 3 | 3.6 s | 3.812 s | ≤ 3.7 s | **no** | slow |")
 	require.Contains(t, md, "≥ 20")
+	require.Contains(t, md, "| failed | 1 | 0 requests | 0 requests | 0 requests | yes |")
 }
 
 // A value above the limit by less than the rounding is not ok.
 func TestRoundingJudgesNothing(t *testing.T) {
-	got, err := Merge([]Measurement{{ID: "F2", Metric: "outage", Value: 3.70001, Limit: 3.7}})
-	require.NoError(t, err)
+	got := Merge([]Measurement{{ID: "F2", Metric: "outage", Value: 3.70001, Limit: 3.7}})
 	require.False(t, got[0].OK)
 }
 
-func TestRunsMustAgree(t *testing.T) {
-	_, err := Merge([]Measurement{{ID: "F2", Metric: "outage", Limit: 1}, {ID: "F2", Metric: "outage", Limit: 2}})
-	require.ErrorContains(t, err, "the runs differ")
+// Nothing that was measured is lost because two runs do not agree.
+func TestRunsThatDiffer(t *testing.T) {
+	got := Merge([]Measurement{{ID: "F8", Scenario: "10 reloads", Metric: "lost"}, {ID: "F8", Scenario: "50 reloads", Metric: "lost", Value: 1}})
+	require.Len(t, got, 2)
+	require.True(t, got[0].OK)
+	require.False(t, got[1].OK)
+}
+
+// A run that failed before it could take a figure is in the report, and not as
+// good; what it was a run of is known from the others.
+func TestFailedRuns(t *testing.T) {
+	got := Merge([]Measurement{Outcome("C9", "", true), {ID: "C9", Scenario: "locked out", Metric: "unreachable", Unit: "s", Value: 3, Limit: 60}, Outcome("C9", "locked out", false)})
+	require.Len(t, got, 2)
+	require.Equal(t, Result{ID: "C9", Scenario: "locked out", Runs: 2, Metric: failedRuns, Unit: "runs", Median: 0.5, Worst: 1, Note: got[0].Note}, got[0])
+	require.NotEmpty(t, got[0].Note)
+	md := Report{Results: got}.Markdown()
+	require.Equal(t, 1, strings.Count(md, "### C9"), md)
+}
+
+func TestLimitTellsItsSide(t *testing.T) {
+	for want, r := range map[string]Result{
+		"≤ 2 s":  {Unit: "s", Median: 1, Worst: 1.5, Limit: 2, OK: true},
+		"≤ 3 s":  {Unit: "s", Median: 1, Worst: 4, Limit: 3},
+		"≥ 4 s":  {Unit: "s", Median: 6, Worst: 5, Limit: 4, OK: true},
+		"≥ 5 s":  {Unit: "s", Median: 6, Worst: 3, Limit: 5},
+		"≥ 6 s":  {Unit: "s", Median: 7, Worst: 6, Limit: 6, OK: true},
+		"≤ 7 s":  {Unit: "s", Median: 6, Worst: 7, Limit: 7, OK: true},
+		"0 lost": {Unit: "lost", OK: true},
+	} {
+		require.Equal(t, want, r.limit())
+	}
+}
+
+func TestInsert(t *testing.T) {
+	r := Report{Results: Merge([]Measurement{{ID: "F12", Scenario: "renew", Metric: "failed", Unit: "requests"}, {ID: "C4", Metric: "x"}, Outcome("F12", "", false), Outcome("F8", "reload", true)})}
+	const around = "# x\n" + tableBegin + "%s" + tableEnd + "y\n"
+	text, err := r.Insert(fmt.Sprintf(around, "old\n"))
+	require.NoError(t, err)
+	require.Contains(t, text, "| F12 | renew | failed | 0 requests | 0 requests | 0 requests | yes |\n\n"+tableEnd+"y\n")
+	require.Contains(t, text, "| F8 | reload | runs that failed | 1 runs | 1 runs | ≤ 0 runs | **no** |")
+	require.NotContains(t, text, "C4")
+	require.NotContains(t, text, "old")
+	again, err := r.Insert(text)
+	require.NoError(t, err)
+	require.Equal(t, text, again)
+
+	text, err = Report{}.Insert(fmt.Sprintf(around, ""))
+	require.NoError(t, err)
+	require.Contains(t, text, "No report of the main scenarios")
+	_, err = r.Insert("no marks")
+	require.Error(t, err)
+}
+
+// What people read says what docs/report.json says, and nothing else.
+func TestReportIsWhatPeopleRead(t *testing.T) {
+	root := filepath.Join("..", "..")
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	var r Report
+	b, err := os.ReadFile(filepath.Join(root, "docs", "report.json"))
+	if !errors.Is(err, fs.ErrNotExist) { // then README.md has to say that there is none
+		require.NoError(t, err)
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		require.NoError(t, d.Decode(&r))
+		md, err := os.ReadFile(filepath.Join(root, "docs", "report.md"))
+		require.NoError(t, err)
+		require.Equal(t, r.Markdown(), string(md), "docs/report.md was edited, or is of another run than docs/report.json: make report")
+	}
+	want, err := r.Insert(string(readme))
+	require.NoError(t, err)
+	require.Equal(t, want, string(readme), "the table of README.md is not of docs/report.json: make report")
 }
 
 func TestReadRefusesWhatIsNotAMeasurement(t *testing.T) {

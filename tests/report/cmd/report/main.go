@@ -1,5 +1,5 @@
 // Command report merges the measurements of tests and benchmarks into
-// docs/report.json and docs/report.md.
+// docs/report.json, and makes of it docs/report.md and the table of README.md.
 package main
 
 import (
@@ -16,16 +16,17 @@ import (
 
 func main() {
 	results := flag.String("results", os.Getenv(report.ResultsVariable), "file of measurements, one JSON object a line")
-	jsonPath := flag.String("json", "docs/report.json", "report to write")
-	markdownPath := flag.String("markdown", "docs/report.md", "report to write, for people")
 	flag.Parse()
-	if err := write(*results, *jsonPath, *markdownPath); err != nil {
+	if err := write(*results); err != nil {
 		fmt.Fprintf(os.Stderr, "report: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func write(results, jsonPath, markdownPath string) error {
+// figuresOfTheReport are what it writes itself, and so no change of the code.
+var figuresOfTheReport = []string{":!docs/report.json", ":!docs/report.md", ":!README.md"}
+
+func write(results string) error {
 	f, err := os.Open(results)
 	if err != nil {
 		return fmt.Errorf("%w; run the scenarios with %s set to a file first", err, report.ResultsVariable)
@@ -35,26 +36,46 @@ func write(results, jsonPath, markdownPath string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", results, err)
 	}
-	merged, err := report.Merge(all)
+	if len(all) == 0 {
+		return fmt.Errorf("%s: nothing was measured; the report is left as it was", results)
+	}
+	commit, err := git("rev-parse", "--short=12", "HEAD")
 	if err != nil {
-		return fmt.Errorf("%s: %w", results, err)
+		return err
 	}
-	commit, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").Output()
+	changed, err := git(append([]string{"status", "--porcelain", "--", "."}, figuresOfTheReport...)...)
 	if err != nil {
-		return fmt.Errorf("git describe: %w", err)
+		return err
 	}
-	r := report.Report{
-		Commit:  strings.TrimSpace(string(commit)),
-		Date:    time.Now().UTC().Format(time.RFC3339),
-		Machine: report.Machine(),
-		Results: merged,
+	if changed != "" {
+		commit += "-dirty"
 	}
+	r := report.Report{Commit: commit, Date: time.Now().UTC().Format(time.RFC3339), Machine: report.Machine(), Results: report.Merge(all)}
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(jsonPath, append(b, '\n'), 0o644); err != nil {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(markdownPath, []byte(r.Markdown()), 0o644)
+	text, err := r.Insert(string(readme))
+	if err != nil {
+		return fmt.Errorf("README.md: %w", err)
+	}
+	for path, text := range map[string]string{"docs/report.json": string(b) + "\n", "docs/report.md": r.Markdown(), "README.md": text} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("report: %d measurements of %s are in docs/report.json, docs/report.md and README.md\n", len(all), results)
+	return nil
+}
+
+func git(args ...string) (string, error) {
+	out, err := exec.Command("git", args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w", args[0], err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
