@@ -224,12 +224,8 @@ func (b *Bed) Record(t testing.TB, m report.Measurement) {
 }
 
 // outcome notes for the report whether a run of a scenario was as it must be.
-func (b *Bed) outcome(t testing.TB, s scenario, failed bool) {
+func (b *Bed) outcome(t testing.TB, id string, failed bool) {
 	t.Helper()
-	id := s.id
-	if s.of != "" {
-		id = s.of
-	}
 	if err := report.Append(report.Outcome(id, b.done[id], failed)); err != nil {
 		t.Error(err)
 	}

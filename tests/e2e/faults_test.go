@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 )
@@ -78,7 +79,7 @@ func TestFaults(t *testing.T) {
 				ended := false
 				defer func() {
 					if !t.Skipped() {
-						b.outcome(t, s, t.Failed() || !ended)
+						b.outcome(t, cmp.Or(s.of, s.id), t.Failed() || !ended)
 					}
 					if t.Failed() {
 						b.Bundle(t)
