@@ -20,7 +20,9 @@ type container struct {
 // (systemd-nspawn@.service restarts on it).
 const exitRebooted = 133
 
-func (c container) name() string { return "container" }
+const containerName = "container"
+
+func (c container) name() string { return containerName }
 
 func (c container) rootDir() string { return filepath.Join(c.lab.hostDir(c.host.name), "root") }
 

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vishvananda/netlink"
 )
 
 // fault is one thing that is wrong with the network, until it is healed.
@@ -185,14 +187,14 @@ func (l *Lab) applyFaults(ctx context.Context, list []fault) error {
 		cmd.Stdin = strings.NewReader(rules)
 		return run(cmd)
 	}))
-	errs = append(errs, l.setPorts(list), l.applySlow(ctx, list))
+	errs = append(errs, l.applySlow(ctx, list), l.setPorts(list))
 	for _, name := range l.topology.hostNames() {
 		errs = append(errs, l.notifyCards(name))
 	}
 	return errors.Join(errs...)
 }
 
-// setPorts switches every port of the switch on or off.
+// setPorts plugs every cable in or out at the switch.
 func (l *Lab) setPorts(list []fault) error {
 	sw, err := netlinkIn(l.namespace(switchName))
 	if err != nil {
@@ -210,14 +212,35 @@ func (l *Lab) setPorts(list []fault) error {
 			if err != nil {
 				continue // the host is off
 			}
-			if isCut(list, name, link.Name) {
-				errs = append(errs, sw.LinkSetDown(port))
-			} else {
-				errs = append(errs, sw.LinkSetUp(port))
+			if err := l.setPort(sw, port, name, link, isCut(list, name, link.Name)); err != nil {
+				errs = append(errs, fmt.Errorf("cable %s %s: %w", name, link.Name, err))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// setPort plugs one cable in or out at the switch's end. The port of a container
+// is switched off, which takes the carrier from its card. That of a virtual
+// machine leaves the bridge instead, and the machine is told of its carrier by
+// itself (notifyCards): a device that is down answers writes with an error, after
+// which the driver of user-mode Linux never uses it again.
+func (l *Lab) setPort(sw *netlink.Handle, port netlink.Link, node string, link Link, cut bool) error {
+	if h := l.topology.Hosts[node]; h == nil || l.driver(h).name() == containerName {
+		if cut {
+			return sw.LinkSetDown(port)
+		}
+		return sw.LinkSetUp(port)
+	}
+	// The port in the bridge is another one while the link is slow.
+	inner, err := sw.LinkByName(slowPort(node, link.Name))
+	if err != nil {
+		inner = port
+	}
+	if cut {
+		return sw.LinkSetNoMaster(inner)
+	}
+	return l.plugPort(sw, inner.Attrs().Name, link.Network)
 }
 
 // isCut tells whether a cable is pulled.

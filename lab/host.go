@@ -53,7 +53,7 @@ func (l *Lab) chooseDriver(h *Host) string {
 	case forced == "kvm":
 		return forced
 	case !h.needsKernel():
-		return "container"
+		return containerName
 	case forced == "tcg" || forced == "uml":
 		return forced
 	case l.kvmAnswer() == kvmYes:
