@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"math/big"
@@ -30,21 +29,8 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/halinux/halinux/components/problem"
+	"github.com/halinux/halinux/tests/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		require.NoError(t, os.MkdirAll("testdata", 0o755))
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err, "make it with: go test ./stacks -update")
-	require.Equal(t, string(want), got)
-}
 
 // texts are the settings in a file, as the engine hands them over.
 func texts(t testing.TB, file string) map[string]string {
@@ -289,10 +275,10 @@ func given(t *testing.T, c tree, from, to time.Time, names ...string) {
 func TestReport(t *testing.T) {
 	_, err := Parse(texts(t, "testdata/terrible.yaml"))
 	require.Error(t, err)
-	golden(t, "terrible.golden", err.Error()+"\n")
+	golden.Compare(t, "testdata/terrible.golden", err.Error()+"\n")
 	_, err = Parse(texts(t, "testdata/misspelled.yaml"))
 	require.Error(t, err)
-	golden(t, "misspelled.golden", err.Error()+"\n")
+	golden.Compare(t, "testdata/misspelled.golden", err.Error()+"\n")
 }
 
 // TestEmpty is what is said to somebody who has written nothing yet.

@@ -1,10 +1,7 @@
 package haedge
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,21 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/tests/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err, "make it with: go test ./components/haedge -update")
-	require.Equal(t, string(want), got)
-}
 
 // examplePlan is a small site: two edges on two networks, two backends.
 func examplePlan() host.AddressPlan {
@@ -136,7 +120,7 @@ func TestExampleIsValid(t *testing.T) {
 
 func TestFiles(t *testing.T) {
 	for _, h := range []string{"edge1", "edge2"} {
-		golden(t, h+".golden", text(t, example(), h))
+		golden.Compare(t, "testdata/"+h+".golden", text(t, example(), h))
 		for range 20 {
 			require.Equal(t, text(t, example(), h), text(t, example(), h), "equal arguments must give equal files")
 		}
@@ -144,7 +128,7 @@ func TestFiles(t *testing.T) {
 	}
 	drained := example()
 	drained.Maintenance = []string{"edge1"}
-	golden(t, "maintenance.golden", text(t, drained, "edge1"))
+	golden.Compare(t, "testdata/maintenance.golden", text(t, drained, "edge1"))
 	assert.Equal(t, strings.ReplaceAll(text(t, example(), "edge2"), " 10.10.0.11:8402", " "), text(t, drained, "edge2"),
 		"maintenance of one edge leaves the other's files as they are, but for whom it compares itself with")
 }

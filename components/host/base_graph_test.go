@@ -12,6 +12,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/tests/golden"
 )
 
 // graph records what a program registers.
@@ -96,7 +98,7 @@ func TestResolverAsksBothServersAtOnce(t *testing.T) {
 	require.NoError(t, problems.Err())
 	p, err := r.phase(args.Hosts[2])
 	require.NoError(t, err)
-	golden(t, "resolver-store1.golden", shown(*p))
+	golden.Compare(t, "testdata/resolver-store1.golden", shown(*p))
 	for want, change := range map[string]func(*ResolverArgs){
 		"servers: there is none":                  func(r *ResolverArgs) { r.Servers = nil },
 		"servers[1]: \"ns2\" is not an address":   func(r *ResolverArgs) { r.Servers[1] = "ns2" },

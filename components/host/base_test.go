@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/halinux/halinux/components/problem"
+	"github.com/halinux/halinux/tests/golden"
 )
 
 const (
@@ -114,7 +115,7 @@ func TestBasePlans(t *testing.T) {
 			text += "==== " + p.Name + "\n" + shown(p)
 		}
 		assert.Equal(t, []string{"preflight", "packages", "users", "time", "kernel", "network", "firewall"}, names)
-		golden(t, "base-"+h.Name+".golden", text)
+		golden.Compare(t, "testdata/base-"+h.Name+".golden", text)
 		again, err := exampleArgs().phases(h)
 		require.NoError(t, err)
 		for i, p := range phases[1:] {

@@ -10,6 +10,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/tests/golden"
 )
 
 func example() Phase {
@@ -30,7 +32,7 @@ func example() Phase {
 func TestCommandText(t *testing.T) {
 	text, err := example().command("edge1", "urn:o::web")
 	require.NoError(t, err)
-	golden(t, "command.golden", text)
+	golden.Compare(t, "testdata/command.golden", text)
 	for range 20 {
 		again, err := example().command("edge1", "urn:o::web")
 		require.NoError(t, err)

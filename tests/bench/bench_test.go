@@ -14,6 +14,7 @@ import (
 
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/tests/simulated"
+	"github.com/halinux/halinux/tests/sshkey"
 )
 
 // TestMain serves simulated hosts when the test starts itself as their process.
@@ -80,7 +81,7 @@ func probeOne(t *testing.T, h host.Host) *host.Drift {
 
 func anyKey(t *testing.T) ssh.AuthMethod {
 	t.Helper()
-	key, err := newKey()
+	key, err := sshkey.New()
 	require.NoError(t, err)
 	return ssh.PublicKeys(key)
 }

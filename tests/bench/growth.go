@@ -3,11 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -16,11 +13,9 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
-
 	"github.com/halinux/halinux/tests/report"
 	"github.com/halinux/halinux/tests/simulated"
+	"github.com/halinux/halinux/tests/sshkey"
 )
 
 // knee is the cost per host, against that of a stack of a tenth of the hosts,
@@ -210,40 +205,16 @@ func startSimulated(ctx context.Context, first, n int, dir string) (end func(), 
 	return end, nil
 }
 
-func newKey() (ssh.Signer, error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	return ssh.NewSignerFromKey(key)
-}
-
 // startAgent serves a new key as an SSH agent.
 func startAgent(dir string) (socket string, end func(), err error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	key, err := sshkey.New()
 	if err != nil {
-		return "", nil, err
-	}
-	ring := agent.NewKeyring()
-	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
 		return "", nil, err
 	}
 	socket = filepath.Join(dir, "agent")
-	l, err := net.Listen("unix", socket)
+	closeAgent, err := sshkey.Serve(socket, key)
 	if err != nil {
 		return "", nil, err
 	}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_ = agent.ServeAgent(ring, conn)
-			}()
-		}
-	}()
-	return socket, func() { _ = l.Close() }, nil
+	return socket, func() { _ = closeAgent() }, nil
 }

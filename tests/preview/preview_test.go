@@ -4,7 +4,6 @@
 package preview_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,10 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/halinux/halinux/stacks"
+	"github.com/halinux/halinux/tests/golden"
 	"github.com/halinux/halinux/tests/providers"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // here is this package's folder; tests change to the project's.
 var here = func() string {
@@ -143,23 +141,11 @@ func tree(steps []apitype.StepEventMetadata) string {
 	return b.String()
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join(here, "testdata", name)
-	if *update {
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err, "make it with: go test ./tests/preview -update")
-	require.Equal(t, string(want), got)
-}
-
 func TestGoldenPreviews(t *testing.T) {
 	p := newProject(t)
 	for _, stack := range []string{"lab"} {
 		steps, err := p.preview(stack)
 		require.NoError(t, err)
-		golden(t, stack+".golden", tree(steps))
+		golden.Compare(t, filepath.Join(here, "testdata", stack+".golden"), tree(steps))
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/tests/golden"
 )
 
 // TestProdExample follows the head of Pulumi.prod.yaml to the letter: the
@@ -48,7 +50,7 @@ func TestProdExample(t *testing.T) {
 
 	steps, err := p.preview("prod")
 	require.NoError(t, err)
-	golden(t, "prod.golden", tree(steps))
+	golden.Compare(t, filepath.Join(here, "testdata", "prod.golden"), tree(steps))
 }
 
 // run runs a command line in the project's folder, against its backend.

@@ -2,10 +2,7 @@ package preview_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,11 +15,11 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 	"gopkg.in/yaml.v3"
 
 	"github.com/halinux/halinux/tests/simulated"
+	"github.com/halinux/halinux/tests/sshkey"
 )
 
 // site is the lab's stack on simulated hosts: `up` works on it.
@@ -36,11 +33,11 @@ func newSite(t *testing.T) *site {
 	s := &site{newProject(t), map[string]*simulated.Host{}}
 	var known strings.Builder
 	s.configure(func(config map[string]any) {
-		_, key, err := ed25519.GenerateKey(rand.Reader)
+		key, err := sshkey.New()
 		require.NoError(t, err)
-		block, err := ssh.MarshalPrivateKey(key, "")
+		private, err := key.Private("")
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "key"), pem.EncodeToMemory(block), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "key"), []byte(private), 0o600))
 		config["halinux:ssh"] = map[string]any{"knownHosts": "known_hosts", "port": simulated.Port, "keyFile": "key"}
 		for i, h := range config["halinux:hosts"].([]any) {
 			h := h.(map[string]any)

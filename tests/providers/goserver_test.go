@@ -29,8 +29,6 @@ type goServer struct {
 func startGoServer(t *testing.T, password string, broken int64) *goServer {
 	t.Helper()
 	s := &goServer{hostKey: newKeyPair(t)}
-	signer, err := ssh.NewSignerFromKey(s.hostKey.raw)
-	require.NoError(t, err)
 	config := &ssh.ServerConfig{
 		PasswordCallback: func(_ ssh.ConnMetadata, given []byte) (*ssh.Permissions, error) {
 			if string(given) != password {
@@ -39,7 +37,7 @@ func startGoServer(t *testing.T, password string, broken int64) *goServer {
 			return nil, nil
 		},
 	}
-	config.AddHostKey(signer)
+	config.AddHostKey(s.hostKey)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })

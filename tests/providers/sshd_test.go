@@ -2,9 +2,6 @@ package providers_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -19,15 +16,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/halinux/halinux/tests/sshkey"
 )
 
 const sshdPath = "/usr/sbin/sshd"
 
 // keyPair is an SSH key in the forms that the tests hand around.
 type keyPair struct {
-	raw        ed25519.PrivateKey
+	sshkey.Key
 	private    string // PEM, in the clear
 	encrypted  string // PEM, under passphrase
 	passphrase string
@@ -36,22 +33,14 @@ type keyPair struct {
 
 func newKeyPair(t *testing.T) keyPair {
 	t.Helper()
-	_, raw, err := ed25519.GenerateKey(rand.Reader)
+	key, err := sshkey.New()
 	require.NoError(t, err)
-	block, err := ssh.MarshalPrivateKey(raw, "")
+	k := keyPair{Key: key, passphrase: "opens-the-key", authorized: key.Authorized()}
+	k.private, err = key.Private("")
 	require.NoError(t, err)
-	const passphrase = "opens-the-key"
-	locked, err := ssh.MarshalPrivateKeyWithPassphrase(raw, "", []byte(passphrase))
+	k.encrypted, err = key.Private(k.passphrase)
 	require.NoError(t, err)
-	public, err := ssh.NewPublicKey(raw.Public())
-	require.NoError(t, err)
-	return keyPair{
-		raw:        raw,
-		private:    string(pem.EncodeToMemory(block)),
-		encrypted:  string(pem.EncodeToMemory(locked)),
-		passphrase: passphrase,
-		authorized: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))),
-	}
+	return k
 }
 
 // sshHost is a real OpenSSH server on loopback.
@@ -218,30 +207,18 @@ func freePort(t *testing.T) int {
 // startAgent serves keys as an SSH agent and returns its socket.
 func startAgent(t *testing.T, keys ...keyPair) string {
 	t.Helper()
-	ring := agent.NewKeyring()
-	for _, k := range keys {
-		require.NoError(t, ring.Add(agent.AddedKey{PrivateKey: k.raw}))
-	}
 	// A socket's path is limited to 108 bytes: t.TempDir() may be too long.
 	dir, err := os.MkdirTemp("", "agent")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	l, err := net.Listen("unix", socket)
+	var served []sshkey.Key
+	for _, k := range keys {
+		served = append(served, k.Key)
+	}
+	closeAgent, err := sshkey.Serve(socket, served...)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_ = agent.ServeAgent(ring, conn)
-			}()
-		}
-	}()
+	t.Cleanup(func() { _ = closeAgent() })
 	return socket
 }
 

@@ -4,8 +4,6 @@
 package simulated
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +17,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/halinux/halinux/tests/sshkey"
 )
 
 // Port is where every simulated host listens, so that none of them
@@ -56,19 +56,15 @@ type Host struct {
 
 // Start starts the host with number i.
 func Start(i int) (*Host, error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := ssh.NewSignerFromKey(key)
+	key, err := sshkey.New()
 	if err != nil {
 		return nil, err
 	}
 	// Any key opens: what is measured is the controller, and its agent signs
 	// all the same.
 	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
-	config.AddHostKey(signer)
-	h := &Host{Address: netip.AddrPortFrom(Address(i), Port), Key: signer.PublicKey(), host: &simulatedHost{done: map[string]string{}}}
+	config.AddHostKey(key)
+	h := &Host{Address: netip.AddrPortFrom(Address(i), Port), Key: key.PublicKey(), host: &simulatedHost{done: map[string]string{}}}
 	l, err := net.Listen("tcp", h.Address.String())
 	if err != nil {
 		return nil, fmt.Errorf("simulated host %d: %w", i, err)
