@@ -237,7 +237,8 @@ func TestBaseReportsEveryProblem(t *testing.T) {
 	}
 }
 
-// need skips a test where a daemon's own checker is missing.
+// need skips a test, at its end, where a daemon's own checker is missing. The
+// end-to-end tests run these tests on a host of the lab that has all of them.
 func need(t testing.TB, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -364,15 +365,14 @@ func FuzzUsers(f *testing.F) {
 		_, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(fileOf(t, p, args.Users[0].home()+"/.ssh/authorized_keys")))
 		require.NoError(t, err)
 		require.Empty(t, rest)
+		need(t, "/usr/sbin/sshd")
+		require.NoError(t, os.MkdirAll("/run/sshd", 0o755)) // fixed at sshd's build
+		key := filepath.Join(t.TempDir(), "key")
+		require.NoError(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).Run())
+		accepted(t, fileOf(t, p, "/etc/ssh/sshd_config.d/05-halinux.conf")+"HostKey "+key+"\n", "sshd", "/usr/sbin/sshd", "-t", "-f", "FILE")
 		if name != "root" {
-			if _, err := exec.LookPath("visudo"); err == nil {
-				accepted(t, fileOf(t, p, "/etc/sudoers.d/90-halinux"), "sudoers", "visudo", "-cqf", "FILE")
-			}
-		}
-		if _, err := exec.LookPath("/usr/sbin/sshd"); err == nil && os.Getuid() == 0 {
-			key := filepath.Join(t.TempDir(), "key")
-			require.NoError(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).Run())
-			accepted(t, fileOf(t, p, "/etc/ssh/sshd_config.d/05-halinux.conf")+"HostKey "+key+"\n", "sshd", "/usr/sbin/sshd", "-t", "-f", "FILE")
+			need(t, "visudo")
+			accepted(t, fileOf(t, p, "/etc/sudoers.d/90-halinux"), "sudoers", "visudo", "-cqf", "FILE")
 		}
 	})
 }
@@ -422,12 +422,11 @@ func FuzzNetwork(f *testing.F) {
 				require.Regexp(t, `^# [^\n]*\n(\[(Match|Network|Address|Route|Link|NetDev|Bond)\]\n([A-Za-z0-9]+=[^\n]+\n)+\n?)+$`, file.Content)
 			}
 		}
-		if _, err := exec.LookPath("netplan"); err == nil {
-			dir := t.TempDir()
-			require.NoError(t, os.MkdirAll(dir+"/etc/netplan", 0o755))
-			require.NoError(t, os.WriteFile(dir+"/etc/netplan/90-halinux.yaml", []byte(fileOf(t, p, "/etc/netplan/90-halinux.yaml")), 0o600))
-			out, err := exec.Command("netplan", "generate", "--root-dir", dir).CombinedOutput()
-			require.NoError(t, err, "%s", out)
-		}
+		need(t, "netplan")
+		dir := t.TempDir()
+		require.NoError(t, os.MkdirAll(dir+"/etc/netplan", 0o755))
+		require.NoError(t, os.WriteFile(dir+"/etc/netplan/90-halinux.yaml", []byte(fileOf(t, p, "/etc/netplan/90-halinux.yaml")), 0o600))
+		out, err := exec.Command("netplan", "generate", "--root-dir", dir).CombinedOutput()
+		require.NoError(t, err, "%s", out)
 	})
 }
