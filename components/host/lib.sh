@@ -11,7 +11,11 @@ set -eu
 state=/var/lib/halinux
 logs=/var/log/halinux
 lib=$state/lib.sh
+undo_unit=/etc/systemd/system/halinux-undo.service
+undo_boot=/etc/systemd/system/sysinit.target.wants/halinux-undo.service
 tab=$(printf '\t')
+nl='
+'
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive
@@ -39,9 +43,14 @@ differs() { printf -- '- %s\n' "$*"; }
 # A payload is a file of calls to these functions; the last one is "end".
 
 phase() { phase=$1 host=$2 owner=$3 limit=$4 once=$5; }
-var() { printf "%s='%s'\n" "$1" "$(printf '%s' "$2" | sed "s/'/'\\\\''/g")" >>"$work/vars"; }
+var() {
+	case $2 in
+	*\'*) printf "%s='%s'\n" "$1" "$(printf '%s' "$2" | sed "s/'/'\\\\''/g")" ;;
+	*) printf "%s='%s'\n" "$1" "$2" ;;
+	esac >>"$work/vars"
+}
 file() {
-	mkdir -p "$work/stage$(dirname "$1")"
+	[ -d "$work/stage${1%/*}" ] || mkdir -p "$work/stage${1%/*}"
 	cat >"$work/stage$1"
 	printf '%s\t%s\t%s\n' "$2" "$3" "$1" >>"$work/index"
 }
@@ -74,13 +83,28 @@ reveal() {
 # ---- files ----------------------------------------------------------------
 
 # place [PATH...]: puts the staged files (all, or those named) where they
-# belong: whole, with mode and owner, and only when something differs.
+# belong: whole, with mode and owner, and only when something differs. All are
+# written to the disk, at once, before the first takes its place.
 place() {
+	: >"$work/placing"
 	while IFS=$tab read -r mode owner_ path; do
 		among "$path" "$@" || continue
-		place_file "$mode" "$owner_" "$path"
+		prepare_file "$mode" "$owner_" "$path"
 	done <"$work/index"
+	[ -s "$work/placing" ] || return 0
+	while IFS= read -r path; do beside; printf '%s\0' "$tmp"; done <"$work/placing" | xargs -0 sync || not_written "$(head -n 1 "$work/placing")"
+	# Noted before it happens: a run that dies right after still reloads next time.
+	cat "$work/placing" >>"$here/pending" || not_written "$(head -n 1 "$work/placing")"
+	while IFS= read -r path; do
+		beside
+		mv -fT "$tmp" "$path" || not_written "$path"
+		say "$path: written"
+		case $path in /etc/systemd/system/*) rm -f "$work/reloaded" ;; esac
+	done <"$work/placing"
 }
+
+# beside: sets tmp to where the new file of $path waits.
+beside() { tmp=${path%/*}/.${path##*/}.halinux; }
 
 # among WORD [LIST...]: whether the list holds the word; an empty one holds all.
 among() {
@@ -90,22 +114,23 @@ among() {
 	return 1
 }
 
-place_file() {
-	new=$stage$3 dir=$(dirname "$3")
+prepare_file() {
+	new=$stage$3 dir=${3%/*}
 	if [ -f "$3" ] && [ ! -L "$3" ] && cmp -s "$new" "$3"; then
 		[ "$(stat -c '0%a %U:%G' "$3")" = "$1 $2" ] || { chown "$2" "$3"; chmod "$1" "$3"; }
 		return 0
 	fi
-	mkdir -p "$dir" || fail "cannot make the folder $dir" "is the file system read-only or full?"
+	[ -d "${dir:-/}" ] || mkdir -p "$dir" || fail "cannot make the folder $dir" "is the file system read-only or full?"
 	keep_original "$3"
-	# Noted before it happens: a run that dies right after still reloads next time.
-	grep -qxF "$3" "$here/pending" 2>/dev/null || printf '%s\n' "$3" >>"$here/pending"
-	tmp=$dir/.$(basename "$3").halinux
-	if ! { rm -f "$tmp" && cp "$new" "$tmp" && chown "$2" "$tmp" && chmod "$1" "$tmp" && sync "$tmp" && mv -fT "$tmp" "$3"; }; then
-		rm -f "$tmp" || :
-		fail "cannot write $3" "the old file stands; $(df -h "$dir" | awk 'NR==2 {print $4 " free of " $2 " on " $6}'), is the file system full or read-only?"
-	fi
-	say "$3: written"
+	beside
+	printf '%s\n' "$3" >>"$work/placing"
+	install -o "${2%:*}" -g "${2#*:}" -m "$1" "$new" "$tmp" || not_written "$3"
+}
+
+# not_written PATH: no file of this call of place stays behind half-way.
+not_written() {
+	while IFS= read -r path; do beside; rm -f "$tmp" || :; done <"$work/placing"
+	fail "cannot write $1" "the old file stands; $(df -h "${1%/*}/" | awk 'NR==2 {print $4 " free of " $2 " on " $6}'), is the file system full or read-only?"
 }
 
 # keep_original PATH: remembers what stood at a path before halinux came.
@@ -113,7 +138,7 @@ keep_original() {
 	kept=$state/original$1
 	[ ! -e "$kept" ] && [ ! -e "$kept.absent" ] || return 0
 	cut -sf4 "$state"/phases/*/manifest 2>/dev/null | grep -qxF "$1" && return 0
-	mkdir -p "$(dirname "$kept")"
+	[ -d "${kept%/*}" ] || mkdir -p "${kept%/*}"
 	if [ -e "$1" ] || [ -L "$1" ]; then cp -a "$1" "$kept"; else : >"$kept.absent"; fi
 }
 
@@ -143,30 +168,32 @@ changed() {
 # configuration. Waits for apt's lock and retries a mirror's hiccup for
 # $apt_wait seconds (default 300); a package that does not exist fails at once.
 packages() {
-	missing=
-	for item; do
-		printf '%s\n' "$item" >>"$work/packages"
-		installed "$item" || missing="$missing $item"
-	done
+	[ $# -gt 0 ] || return 0
+	printf '%s\n' "$@" >>"$work/packages"
+	missing=$(missing "$@")
 	[ -n "$missing" ] || return 0
-	say "installing$missing"
+	say "installing $(printf '%s' "$missing" | tr '\n' ' ')"
 	if [ ! -e /var/lib/apt/lists/lock ] || [ -n "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer /var/lib/apt/lists/lock 2>/dev/null)" ] ||
 		[ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' 2>/dev/null)" ]; then
 		apt_get update
 	fi
-	for item in $missing; do
-		installed "${item%%=*}" || printf '%s\n' "${item%%=*}" >>"$here/installed"
-	done
+	# shellcheck disable=SC2046 # a list of words
+	missing $(printf '%s\n' "$missing" | sed 's/=.*//') >>"$here/installed"
 	quiet_services
 	# shellcheck disable=SC2086 # a list of words
 	apt_get install -y --no-install-recommends --allow-downgrades $missing
 	loud_services
 }
 
-# installed NAME[=VERSION]
-installed() {
-	[ "$(dpkg-query -W -f '${db:Status-Status}=${Version}' "${1%%=*}" 2>/dev/null | sed "s/^installed=/${1%%=*}=/")" = "$1" ] ||
-		{ [ "${1%%=*}" = "$1" ] && [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+# missing NAME[=VERSION]...: prints those that are not installed.
+missing() {
+	names=
+	for item; do names="$names ${item%%=*}"; done
+	# shellcheck disable=SC2086 # a list of words
+	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n${db:Status-Status} ${Package}=${Version}\n' $names 2>/dev/null || :)
+	for item; do
+		case $nl$have$nl in *"${nl}installed $item$nl"*) ;; *) printf '%s\n' "$item" ;; esac
+	done
 }
 
 quiet_services() {
@@ -209,7 +236,10 @@ apt_get() {
 # service UNIT [reload|restart]: enabled, running, and told of changed files.
 service() {
 	printf '%s\n' "$1" >>"$work/units"
-	systemctl is-enabled -q "$1" 2>/dev/null || systemctl enable -q "$1"
+	reload_units
+	# Links for a boot by SysV's init, and telling systemd of one for the next
+	# boot, take a second and serve nobody.
+	systemctl is-enabled -q "$1" 2>/dev/null || SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q --no-reload "$1"
 	if ! systemctl is-active -q "$1"; then
 		say "$1: starting"
 		systemctl reset-failed "$1" 2>/dev/null || :
@@ -220,6 +250,11 @@ service() {
 	fi
 	systemctl is-active -q "$1" || service_failed "$1" run
 }
+# reload_units: systemd reads its files again, once after they were changed.
+reload_units() {
+	if [ ! -e "$work/reloaded" ] && grep -q '^/etc/systemd/system/' "$here/pending" 2>/dev/null; then systemctl daemon-reload; fi
+	: >"$work/reloaded"
+}
 service_failed() {
 	journalctl -q -n 15 --no-pager -o cat -u "$1" || :
 	fail "$1 did not $2" "its last words are above and in the host's journal"
@@ -229,7 +264,7 @@ service_failed() {
 no_service() {
 	for item; do
 		! systemctl is-active -q "$item" || systemctl stop "$item"
-		! systemctl is-enabled -q "$item" 2>/dev/null || systemctl disable -q "$item"
+		! systemctl is-enabled -q "$item" 2>/dev/null || SYSTEMCTL_SKIP_SYSV=1 systemctl disable -q "$item"
 	done
 }
 
@@ -265,10 +300,12 @@ confirm() {
 	done
 	printf '%s\n' '# halinux: a change that was not confirmed is undone' '[Unit]' DefaultDependencies=no \
 		RequiresMountsFor=/var/lib/halinux After=local-fs.target Before=network-pre.target Wants=network-pre.target \
-		'[Service]' Type=oneshot "ExecStart=/bin/sh $lib undo boot" '[Install]' WantedBy=sysinit.target >/etc/systemd/system/halinux-undo.service
-	sync
+		'[Service]' Type=oneshot "ExecStart=/bin/sh $lib undo boot" >"$undo_unit"
+	# systemd learns of it at the next boot, which is when it is for.
+	mkdir -p "${undo_boot%/*}"
+	ln -sf "../${undo_unit##*/}" "$undo_boot"
+	find "$undo.new" "$undo_unit" "${undo_boot%/*}" \( -type f -o -type d \) -exec sync "${undo_unit%/*}" {} +
 	mv -T "$undo.new" "$undo"
-	systemctl enable -q halinux-undo.service
 	systemctl stop halinux-undo-timer.timer 2>/dev/null || :
 	systemctl reset-failed halinux-undo-timer.service 2>/dev/null || :
 	systemd-run -q --collect --unit=halinux-undo-timer --on-active="$limit_" --timer-property=AccuracySec=100ms /bin/sh "$lib" undo ||
@@ -349,8 +386,7 @@ verb_undo() {
 	undo_disarm
 }
 undo_disarm() {
-	systemctl disable -q halinux-undo.service 2>/dev/null || :
-	rm -f /etc/systemd/system/halinux-undo.service
+	rm -f "$undo_boot" "$undo_unit"
 	systemctl stop halinux-undo-timer.timer 2>/dev/null || :
 }
 
@@ -412,17 +448,13 @@ verb_converge() {
 
 # remember: what this run made becomes what check and remove know.
 remember() {
-	: >"$work/manifest"
-	while IFS=$tab read -r mode owner_ path; do
-		[ -e "$path" ] || continue
-		printf '%s\t%s\t%s\t%s\n' "$(sha256sum <"$path" | cut -d' ' -f1)" "$mode" "$owner_" "$path" >>"$work/manifest"
-	done <"$work/index"
+	cut -f3 "$work/index" | sums | awk -F '\t' 'file {if ($3 in sum) print sum[$3] FS $0; next} {sum[$2] = $1}' - file=1 "$work/index" >"$work/manifest"
 	if [ -e "$here/manifest" ]; then
 		cut -f4 "$here/manifest" | while IFS= read -r path; do
 			cut -f4 "$work/manifest" | grep -qxF "$path" || give_back "$path"
 		done
 	fi
-	changes=$(sed 's/.*/"&"/' "$here/pending" 2>/dev/null | paste -sd, -)
+	changes=$(awk '!seen[$0]++ {print "\"" $0 "\""}' "$here/pending" 2>/dev/null | paste -sd, -)
 	[ "$once" != yes ] || : >"$here/once"
 	for item in converge check remove; do [ -e "$work/$item.sh" ] || : >"$work/$item.sh"; done
 	grep -v "^phase=" "$work/vars" >"$here/vars" || :
@@ -434,6 +466,9 @@ remember() {
 	date -u +%FT%TZ >"$here/done"
 	rm -f "$here/pending"
 }
+
+# sums <PATHS: "SUM<TAB>PATH" for each that is there.
+sums() { tr '\n' '\0' | xargs -0 -r sha256sum 2>/dev/null | sed "s/^\([0-9a-f]*\)  /\1$tab/"; }
 
 # verb_script NAME WORK: runs one script of a phase with these functions at hand.
 verb_script() {
@@ -476,18 +511,24 @@ verb_checked() {
 
 # check_recorded: the files, packages and units of the last run.
 check_recorded() {
+	now=$nl$(cut -f4 "$here/manifest" | sums)$nl
 	while IFS=$tab read -r sum mode owner_ path; do
 		if [ ! -e "$path" ]; then
 			differs "$path is missing"
-		elif [ "$(sha256sum <"$path" | cut -d' ' -f1)" != "$sum" ]; then
-			differs "$path differs"
-		elif [ "$(stat -c '0%a %U:%G' "$path")" != "$mode $owner_" ]; then
-			differs "$path has mode and owner $(stat -c '0%a %U:%G' "$path"), not $mode $owner_"
+		else
+			case $now in
+			*"$nl$sum$tab$path$nl"*)
+				is=$(stat -c '0%a %U:%G' "$path")
+				[ "$is" = "$mode $owner_" ] || differs "$path has mode and owner $is, not $mode $owner_"
+				;;
+			*) differs "$path differs" ;;
+			esac
 		fi
 	done <"$here/manifest"
-	while IFS= read -r item; do
-		installed "$item" || differs "package $item is not installed"
-	done <"$here/packages"
+	if [ -s "$here/packages" ]; then
+		# shellcheck disable=SC2046 # a list of words
+		for item in $(missing $(cat "$here/packages")); do differs "package $item is not installed"; done
+	fi
 	while IFS= read -r item; do
 		[ "$(systemctl is-enabled "$item" 2>/dev/null)" != disabled ] || differs "$item is not enabled"
 		[ "$(systemctl is-enabled "$item" 2>/dev/null)" != masked ] || differs "$item is masked"

@@ -96,14 +96,15 @@ func (b testbed) connections(ctx context.Context) (int, error) {
 // fingerprint is what a tool has left on a host: everything in /etc and
 // /usr/local, packages, accounts, kernel parameters, units, packet filter,
 // open ports. Not in it: what no two runs have in common (keys that the host
-// made, backups, caches), and the tools' own folders.
+// made, backups, caches), the tools' own folders, and the links for a boot by
+// SysV's init, which halinux leaves alone.
 const fingerprint = `
 set -eu
 export LC_ALL=C.UTF-8
 echo '== files'
 find /etc /usr/local \( -type f -o -type l \) ! -path '*/.ansible*' ! -name '*.pem' ! -name 'ssh_host_*' ! -name machine-id \
 	! -name '*-' ! -name .pwd.lock ! -name ld.so.cache ! -name passwd ! -name shadow ! -name group ! -name gshadow ! -name 'sub[ug]id' \
-	! -name .updated ! -name resolv.conf ! -name chrony.keys | sort | while IFS= read -r f; do
+	! -name .updated ! -name resolv.conf ! -name chrony.keys ! -path '/etc/rc?.d/*' | sort | while IFS= read -r f; do
 	if [ -L "$f" ]; then
 		echo "$f -> $(readlink "$f")"
 	elif [ "${f#/etc/nginx/tls/}" != "$f" ]; then

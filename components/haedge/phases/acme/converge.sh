@@ -1,6 +1,5 @@
 packages dehydrated
 place
-! changed /etc/systemd/system/halinux-acme.service /etc/systemd/system/halinux-acme.timer || systemctl daemon-reload
 mkdir -p /var/lib/dehydrated/acme-challenges
 if [ ! -d /var/lib/dehydrated/accounts ] || changed /etc/dehydrated/config; then
 	dehydrated --register --accept-terms || fail "the ACME authority did not accept an account" "the reason is in the lines above; is acme.directory right, and reachable from here?"

@@ -7,7 +7,6 @@ place
 systemd-tmpfiles --create /etc/tmpfiles.d/halinux-haproxy.conf
 sysctl -q -p /etc/sysctl.d/60-halinux-edge.conf ||
 	fail "the kernel does not let net.ipv4.ip_nonlocal_bind be set" "a container needs a /proc/sys/net of its own that can be written"
-! changed /etc/systemd/system/haproxy.service.d/halinux.conf || systemctl daemon-reload
 service haproxy.service reload
 # A service that was running before it had our drop-in has not said so.
 echo 0 >/run/halinux/haproxy

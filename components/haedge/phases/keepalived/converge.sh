@@ -51,6 +51,5 @@ if [ "$(cat /etc/keepalived/maintenance 2>/dev/null)" = 0 ] && [ "$(cat "$stage/
 	drain
 fi
 place
-! changed /etc/systemd/system/keepalived.service.d/halinux.conf /etc/systemd/system/halinux-edge-watch.service || systemctl daemon-reload
 service keepalived.service reload
 [ -z "$watched" ] || service halinux-edge-watch.service restart

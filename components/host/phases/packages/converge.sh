@@ -19,10 +19,10 @@ if [ "$own_sources" = yes ]; then
 	done
 fi
 place
-if changed ''; then
-	systemctl daemon-reload
-	apt_get update
-fi
+# The lists are fetched although nothing may have to be installed: a source that
+# does not answer, or is signed by another key, shows now.
+changed_sources=$(grep -E '^/etc/apt/(sources|keyrings|preferences)' "$here/pending" 2>/dev/null || :)
+[ -z "$changed_sources" ] || apt_get update
 # shellcheck disable=SC2086 # a list of words
 packages $install
 if [ "$updates" = yes ]; then
