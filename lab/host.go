@@ -209,15 +209,34 @@ func (l *Lab) Crash(ctx context.Context, host string) error {
 
 // Restart switches a host off, if it is on, and on again, with its disk as it was.
 func (l *Lab) Restart(ctx context.Context, host string) error {
+	if err := l.wasUp(host); err != nil {
+		return err
+	}
 	if err := l.Crash(ctx, host); err != nil {
 		return err
 	}
 	return l.startHosts(ctx, []string{host})
 }
 
+// wasUp fails for a host of a group that has not been brought up: there may be
+// no image for it yet.
+func (l *Lab) wasUp(host string) error {
+	h, ok := l.topology.Hosts[host]
+	if !ok {
+		return l.noHost(host)
+	}
+	if _, err := os.Stat(l.driverPath(host)); err != nil && h.Group != "" {
+		return fmt.Errorf("%s is in group %s, which is not up, run: lab up %s", host, h.Group, h.Group)
+	}
+	return nil
+}
+
 // Replace puts a fresh machine in the place of a host, under the same
 // addresses: another disk, another machine id, another SSH host key.
 func (l *Lab) Replace(ctx context.Context, host string) error {
+	if err := l.wasUp(host); err != nil {
+		return err
+	}
 	if err := l.Crash(ctx, host); err != nil {
 		return err
 	}

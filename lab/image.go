@@ -49,8 +49,13 @@ func (l *Lab) layerDir(packages []string) string {
 	return l.imageDir("layer", l.baseDir(), strings.Join(slices.Compact(sorted), " "))
 }
 
-// Build makes every image that the topology needs and that is not there yet.
-func (l *Lab) Build(ctx context.Context) error {
+// Build makes every image that is not there yet of those that the hosts without
+// a group and the groups given need.
+func (l *Lab) Build(ctx context.Context, groups ...string) error {
+	names, err := l.topology.namesOf(groups)
+	if err != nil {
+		return err
+	}
 	held, err := lock(ctx, filepath.Join(l.cache, "image", ".lock"))
 	if err != nil {
 		return fmt.Errorf("wait for another image build: %w", err)
@@ -76,7 +81,7 @@ func (l *Lab) Build(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, name := range l.topology.hostNames() {
+	for _, name := range names {
 		h := l.topology.Hosts[name]
 		if len(h.Packages) == 0 {
 			continue
@@ -92,14 +97,14 @@ func (l *Lab) Build(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.buildMachines(ctx, from); err != nil {
+	if err := l.buildMachines(ctx, names, from); err != nil {
 		return err
 	}
 	return l.buildMirror(ctx, from)
 }
 
 // buildMachines makes what virtual machines boot.
-func (l *Lab) buildMachines(ctx context.Context, from func() (sources, error)) error {
+func (l *Lab) buildMachines(ctx context.Context, names []string, from func() (sources, error)) error {
 	built := func(what, dir string, build func(context.Context, sources, string) error) error {
 		return l.buildImage(what, dir, func(dir string) error {
 			s, err := from()
@@ -123,7 +128,7 @@ func (l *Lab) buildMachines(ctx context.Context, from func() (sources, error)) e
 	if os.Getenv("LAB_DRIVER") == "kvm" && l.kvmAnswer() != kvmYes {
 		return fmt.Errorf("LAB_DRIVER=kvm, but kvm does not work here: %q", l.kvmAnswer())
 	}
-	for _, name := range l.topology.hostNames() {
+	for _, name := range names {
 		h := l.topology.Hosts[name]
 		switch l.driver(h).(type) {
 		case uml:

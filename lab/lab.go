@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +19,15 @@ import (
 // machine has been seen to take over a minute on a slow machine.
 const bootDeadline = 4 * time.Minute
 
-// Up starts what does not run, and waits until every host answers ssh.
-func (l *Lab) Up(ctx context.Context) error {
+// Up starts what does not run of the hosts without a group and of the groups
+// given, and waits until each of them answers ssh.
+func (l *Lab) Up(ctx context.Context, groups ...string) error {
+	names, err := l.topology.namesOf(groups)
+	if err != nil {
+		return err
+	}
 	return l.exclusively(ctx, func() error {
-		if err := l.Build(ctx); err != nil {
+		if err := l.Build(ctx, groups...); err != nil {
 			return err
 		}
 		if err := os.MkdirAll(l.dir, 0o755); err != nil {
@@ -45,7 +51,7 @@ func (l *Lab) Up(ctx context.Context) error {
 		if err := l.ensureMirror(ctx); err != nil {
 			return err
 		}
-		return l.startHosts(ctx, l.topology.hostNames())
+		return l.startHosts(ctx, names)
 	})
 }
 
@@ -172,7 +178,7 @@ func (l *Lab) Status(w io.Writer) error {
 		return err
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tDRIVER\tSTATE\tADDRESSES\tUPTIME\tFAULTS")
+	fmt.Fprintln(table, "HOST\tGROUP\tDRIVER\tSTATE\tADDRESSES\tUPTIME\tFAULTS")
 	for _, name := range l.topology.hostNames() {
 		h := l.topology.Hosts[name]
 		state, uptime, p := "off", "-", l.readPower(name)
@@ -193,7 +199,7 @@ func (l *Lab) Status(w io.Writer) error {
 				faults = append(faults, f.String())
 			}
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, l.driver(h).name(), state, strings.Join(addrs, " "), uptime, strings.Join(faults, ", "))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, cmp.Or(h.Group, "-"), l.driver(h).name(), state, strings.Join(addrs, " "), uptime, strings.Join(faults, ", "))
 	}
 	return table.Flush()
 }

@@ -27,6 +27,9 @@ hosts:
   two:
     memory: 300
     links: [{network: lan, address: 10.10.0.12}, {network: wan, address: 192.0.2.12}]
+  four:
+    group: more
+    links: [{network: lan, address: 10.10.0.14}]
   three:
     needs: [kernel]
     memory: 256
@@ -164,7 +167,10 @@ func (b *bench) processes(host string) []int {
 
 func TestLab(t *testing.T) {
 	b := newBench(t)
-	hosts := b.lab.topology.hostNames()
+	hosts, err := b.lab.topology.namesOf(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.must("down")
 	b.must("setup")
 	b.must("image")
@@ -321,7 +327,7 @@ func TestLab(t *testing.T) {
 	}
 	t.Run("watchdog and sudden reset of a virtual machine", func(t *testing.T) {
 		for _, command := range []string{
-			"modprobe softdog soft_margin=2 && echo x > /dev/watchdog1",
+			"modprobe softdog soft_margin=2 && echo x > /dev/watchdog",
 			"echo b > /proc/sysrq-trigger",
 		} {
 			before := b.bootID("three")
@@ -331,9 +337,26 @@ func TestLab(t *testing.T) {
 		}
 	})
 	t.Run("a virtual machine has its disk", func(t *testing.T) {
-		if got := b.must("ssh", "three", "cat /sys/block/ubdc/size"); got != "131072" {
-			t.Errorf("disk has %s sectors", got)
+		const disk = "/dev/disk/by-id/lab-disk1"
+		if got := b.must("ssh", "three", "blockdev --getsize64 "+disk); got != "67108864" {
+			t.Errorf("disk has %s bytes", got)
 		}
+		b.must("ssh", "three", "echo kept | dd conv=fsync of="+disk)
+		b.must("restart", "three")
+		if got := b.must("ssh", "three", "head -c 4 "+disk); got != "kept" {
+			t.Errorf("after a restart it holds %q", got)
+		}
+		key := b.must("exec", "--", "ssh-keyscan", "-t", "ed25519", "10.10.0.13")
+		b.must("replace", "three")
+		if got := b.must("ssh", "three", "head -c 4 "+disk+" | tr -d '\\0'"); got != "" {
+			t.Errorf("a fresh machine's disk holds %q", got)
+		}
+		if b.must("exec", "--", "ssh-keyscan", "-t", "ed25519", "10.10.0.13") == key {
+			t.Error("a fresh machine has the old one's key")
+		}
+	})
+	t.Run("what storage needs of a kernel is there", func(t *testing.T) {
+		b.must("ssh", "three", "modprobe -a drbd nfsd nfsv4 raid0 raid1 raid456 dm_mod dm_flakey xfs softdog bonding")
 	})
 	t.Run("power off stays off until up", func(t *testing.T) {
 		b.run("ssh", "two", "systemctl poweroff")
@@ -460,6 +483,21 @@ systemd-run -q --on-active=1 systemctl restart systemd-networkd`)
 		b.must("heal", "two")
 		if got := b.ping("10.10.0.12", 20); got != 20 {
 			t.Errorf("%d of 20 came back after heal", got)
+		}
+	})
+	t.Run("a group is brought up when asked for, and left alone otherwise", func(t *testing.T) {
+		if _, err := b.run("restart", "four"); err == nil || !strings.Contains(err.Error(), "lab up more") {
+			t.Errorf("restart of a host that is not up: %v", err)
+		}
+		b.must("up", "more")
+		b.must("ssh", "four", "true")
+		b.must("crash", "four")
+		b.must("up")
+		if b.lab.powered("four") {
+			t.Error("up has started the host of a group that was not asked for")
+		}
+		if _, err := b.run("up", "mroe"); err == nil || !strings.Contains(err.Error(), "more") {
+			t.Errorf("a group that does not exist: %v", err)
 		}
 	})
 	t.Run("up after a kill in the middle of up", func(t *testing.T) {

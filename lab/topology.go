@@ -44,6 +44,9 @@ type Host struct {
 	Needs []string `yaml:"needs,omitempty"`
 	// Memory in MiB. Default 512 for virtual machines; containers have no limit by default.
 	Memory int `yaml:"memory,omitempty"`
+	// Group that the host belongs to. Default none: the host is always part of
+	// the lab, while a group is brought up only when asked for (lab up GROUP).
+	Group string `yaml:"group,omitempty"`
 	// Links are the network cards in order.
 	Links []Link `yaml:"links"`
 	// Gateway is the default route. None when empty.
@@ -73,11 +76,15 @@ type Link struct {
 	MAC string `yaml:"mac,omitempty"`
 }
 
-// Disk is an empty disk of a virtual machine.
+// Disk is an empty disk of a virtual machine: on the host /dev/disk/by-id/lab-disk1
+// and so on. It outlives crash and restart, and is thrown away by replace.
 type Disk struct {
 	// Size in MiB.
 	Size int `yaml:"size"`
 }
+
+// maxDisks of a host, see guest/vm/etc/udev/rules.d.
+const maxDisks = 8
 
 // NeedKernel is the need for a kernel of the host's own.
 const NeedKernel = "kernel"
@@ -259,6 +266,9 @@ func (t *Topology) Validate() error {
 				bad(fmt.Sprintf("%s.needs[%d]", path, i), "%q is unknown, known is %q", need, NeedKernel)
 			}
 		}
+		if h.Group != "" && !networkNamePattern.MatchString(h.Group) {
+			bad(path+".group", "%q must match %s", h.Group, networkNamePattern)
+		}
 		if h.Memory != 0 && (h.Memory < 128 || h.Memory > 1<<20) {
 			bad(path+".memory", "%d MiB is out of range (128 to 1048576)", h.Memory)
 		}
@@ -275,6 +285,9 @@ func (t *Topology) Validate() error {
 			if d.Size < 1 {
 				bad(fmt.Sprintf("%s.disks[%d].size", path, i), "%d MiB is too small", d.Size)
 			}
+		}
+		if len(h.Disks) > maxDisks {
+			bad(path+".disks", "%d disks, at most %d", len(h.Disks), maxDisks)
 		}
 		if len(h.Disks) > 0 && !slices.Contains(h.Needs, NeedKernel) {
 			bad(path+".disks", "a container has no disks of its own, add %q to needs", NeedKernel)
@@ -320,6 +333,26 @@ func (h *Host) needsKernel() bool { return slices.Contains(h.Needs, NeedKernel) 
 
 // hostNames in order.
 func (t *Topology) hostNames() []string { return sortedKeys(t.Hosts) }
+
+// namesOf are the hosts without a group and those of the groups given, in order.
+func (t *Topology) namesOf(groups []string) ([]string, error) {
+	var known, names []string
+	for _, name := range t.hostNames() {
+		group := t.Hosts[name].Group
+		known = append(known, group)
+		if group == "" || slices.Contains(groups, group) {
+			names = append(names, name)
+		}
+	}
+	for _, group := range groups {
+		if group == "" || !slices.Contains(known, group) {
+			slices.Sort(known)
+			known = slices.DeleteFunc(slices.Compact(known), func(g string) bool { return g == "" })
+			return nil, fmt.Errorf("there is no group %q, there are: %s", group, strings.Join(known, ", "))
+		}
+	}
+	return names, nil
+}
 
 // broadcastOf is the last address of an IPv4 prefix.
 func broadcastOf(p netip.Prefix) netip.Addr {

@@ -36,6 +36,21 @@ func TestTopologyOfTheLab(t *testing.T) {
 	}
 }
 
+func TestGroups(t *testing.T) {
+	topo, err := ParseTopology([]byte(smallTopology + "  two: {group: more, links: [{network: lan, address: 10.10.0.12}]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ groups, want []string }{{nil, []string{"one"}}, {[]string{"more"}, []string{"one", "two"}}} {
+		if got, err := topo.namesOf(c.groups); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("groups %v are %v, %v", c.groups, got, err)
+		}
+	}
+	if _, err := topo.namesOf([]string{"mor"}); err == nil || !strings.Contains(err.Error(), "there are: more") {
+		t.Errorf("an unknown group: %v", err)
+	}
+}
+
 func TestTopologyDefaults(t *testing.T) {
 	topo, err := ParseTopology([]byte(smallTopology))
 	if err != nil {

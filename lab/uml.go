@@ -177,7 +177,7 @@ func (l *Lab) core(host string) int {
 
 func (u uml) args() []string {
 	args := []string{
-		"umid=" + u.host.name, "uml_dir=/lab/run", fmt.Sprintf("mem=%dM", u.memory()), "seccomp=on",
+		"umid=" + u.host.name, "uml_dir=/tmp", fmt.Sprintf("mem=%dM", u.memory()), "seccomp=on",
 		"ubda=/lab/run/root.cow,/lab/disk/root.img", "ubdbr=/lab/run/seed.tar",
 		"root=/dev/ubda", "rw", "init=/usr/lib/lab/init",
 		"systemd.hostname=" + u.host.name,

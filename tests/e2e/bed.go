@@ -85,6 +85,9 @@ func open(t *testing.T) *Bed {
 		t.Fatal(err)
 	}
 	for name, h := range topology.Hosts {
+		if h.Group != "" {
+			continue // up only when asked for
+		}
 		b.hosts[name] = h.Links[0].Address.String()
 	}
 	if b.ssh, err = newDialer(filepath.Join(root, ".lab")); err != nil {

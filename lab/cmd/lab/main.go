@@ -17,8 +17,9 @@ import (
 const usage = `usage: lab [-f topology.yaml] VERB ...
 
   setup                 install what this machine lacks for a lab (apt, root)
-  image                 build the images and the package mirror
-  up                    start what does not run, wait until all hosts answer ssh
+  image [GROUP ...]     build the images and the package mirror
+  up [GROUP ...]        start what does not run, wait until all hosts answer ssh;
+                        hosts of a group are left out unless it is named
   down                  remove the lab with its hosts' disks
   status                show the hosts
   ssh HOST [COMMAND]    root's shell on a host
@@ -95,10 +96,10 @@ func run(args []string) (int, error) {
 	case "setup":
 		err = l.Setup(ctx)
 	case "image":
-		err = l.Build(ctx)
+		err = l.Build(ctx, args...)
 	case "up":
 		if err = l.LinkInto("."); err == nil {
-			err = l.Up(ctx)
+			err = l.Up(ctx, args...)
 		}
 	case "down":
 		if err = l.Down(ctx); err == nil {
