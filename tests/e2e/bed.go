@@ -22,6 +22,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +86,9 @@ func open(t *testing.T) *Bed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := onController(topology.Controller); err != nil {
+		t.Fatal(err)
+	}
 	for name, h := range topology.Hosts {
 		if h.Group != "" {
 			continue // up only when asked for
@@ -100,6 +105,21 @@ func open(t *testing.T) *Bed {
 		t.Fatalf("build the load: %v\n%s", err, out)
 	}
 	return b
+}
+
+// onController says that this is not the lab's controller, from which alone the
+// hosts can be reached: elsewhere every scenario would wait for its deadlines.
+func onController(n lab.Node) error {
+	mine, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	for _, a := range mine {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == n.Links[0].Address {
+			return nil
+		}
+	}
+	return fmt.Errorf("HALINUX_E2E is set, but this is not the lab's controller (no interface has %s): run `make e2e`, or bin/lab exec -- bin/e2e.test", n.Links[0].Address)
 }
 
 // checkout is the folder above this one that holds go.mod.

@@ -22,6 +22,7 @@ const controller = "controller"
 // Load is a steady load that runs until it is stopped.
 type Load struct {
 	from string
+	rate float64
 	end  func() // ends the sending
 	done chan struct{}
 
@@ -69,7 +70,7 @@ func (b *Bed) Send(t testing.TB, from string, s load.Settings) *Load {
 	if s.Limit == 0 {
 		s.Limit = longest
 	}
-	l := &Load{from: from, done: make(chan struct{})}
+	l := &Load{from: from, rate: s.Rate, done: make(chan struct{})}
 	if from == controller {
 		l.sendHere(s)
 	} else if err := b.sendFrom(l, from, s); err != nil {
@@ -208,8 +209,10 @@ func (l *Load) Steady(t testing.TB, d, deadline time.Duration) {
 		default:
 		}
 		switch {
-		case p.OK == first.OK:
+		case p.OK == first.OK, p.AtMS-p.GoodMS > 1000:
 			return fmt.Errorf("no good answer: %+v", p)
+		case float64(p.Sent-p.OK-p.Failed) > l.rate:
+			return fmt.Errorf("requests hang: %+v", p)
 		case p.LastMS >= 0 && p.AtMS-p.LastMS < d.Milliseconds():
 			return fmt.Errorf("requests fail: %+v", p)
 		case p.AtMS-first.AtMS < d.Milliseconds():

@@ -85,6 +85,7 @@ type Progress struct {
 	OK      int            `json:"ok"`
 	Failed  int            `json:"failed"`
 	LastMS  int64          `json:"last_failed_ms"` // when the last failed request was due, -1: none
+	GoodMS  int64          `json:"last_good_ms"`   // when the last good answer came, -1: none
 	Classes map[string]int `json:"classes,omitempty"`
 	By      map[string]int `json:"by,omitempty"`
 }
@@ -92,8 +93,13 @@ type Progress struct {
 func (t *tally) progress() Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	good := time.Duration(-1)
+	if len(t.good) > 0 {
+		good = t.good[len(t.good)-1]
+	}
 	return Progress{
-		AtMS: time.Since(t.start).Milliseconds(), Sent: t.sent, OK: t.ok, Failed: t.failed, LastMS: milliseconds(t.last),
+		GoodMS: milliseconds(good),
+		AtMS:   time.Since(t.start).Milliseconds(), Sent: t.sent, OK: t.ok, Failed: t.failed, LastMS: milliseconds(t.last),
 		Classes: maps.Clone(t.classes), By: maps.Clone(t.by),
 	}
 }
