@@ -9,4 +9,4 @@ sysctl -q -p /etc/sysctl.d/60-halinux-edge.conf ||
 	fail "the kernel does not let net.ipv4.ip_nonlocal_bind be set" "a container needs a /proc/sys/net of its own that can be written"
 service haproxy.service reload
 # A service that was running before it had our drop-in has not said so.
-echo 0 >/run/halinux/haproxy
+echo 0 1<>/run/halinux/haproxy

@@ -25,15 +25,16 @@ while :; do
 		before=$twice
 	fi
 	# shellcheck disable=SC2086 # a list of words
-	printf '%s\n' $twice >/run/halinux/held-twice
-	if [ -d "$metrics" ]; then
-		{
-			printf '# HELP halinux_vip_held_twice Whether another edge answers for a VIP that is held here.\n# TYPE halinux_vip_held_twice gauge\n'
-			for pair; do
-				case " $twice " in *" ${pair%:*} "*) value=1 ;; *) value=0 ;; esac
-				printf 'halinux_vip_held_twice{vip="%s"} %s\n' "${pair%:*}" "$value"
-			done
-		} >"$metrics/.halinux_edge" && mv "$metrics/.halinux_edge" "$metrics/halinux_edge.prom"
+	printf '%s\n' $twice >/run/halinux/held-twice || :
+	# On a full disk the journal and the file above still tell.
+	if [ -d "$metrics" ] && {
+		printf '# HELP halinux_vip_held_twice Whether another edge answers for a VIP that is held here.\n# TYPE halinux_vip_held_twice gauge\n'
+		for pair; do
+			case " $twice " in *" ${pair%:*} "*) value=1 ;; *) value=0 ;; esac
+			printf 'halinux_vip_held_twice{vip="%s"} %s\n' "${pair%:*}" "$value"
+		done
+	} >"$metrics/.halinux_edge"; then
+		mv "$metrics/.halinux_edge" "$metrics/halinux_edge.prom" || :
 	fi
 	sleep 2
 done

@@ -14,4 +14,4 @@ nginx -t -q -c "$stage/etc/nginx/nginx.conf" ||
 place
 systemd-tmpfiles --create /etc/tmpfiles.d/halinux-nginx.conf
 service nginx.service reload
-echo 0 >/run/halinux/nginx
+echo 0 1<>/run/halinux/nginx
