@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -492,27 +491,32 @@ func atof(s string) float64 {
 func lockedOut(t *testing.T, b *Bed, f *facts) {
 	host := f.Edge.Services[0].Backends[0].Host
 	for _, c := range []struct {
-		what, host string
-		change     Change
+		what, host    string
+		change        Change
+		phase, reason string
 	}{
-		{"a firewall that blocks ssh", host, Set([]any{"203.0.113.0/24"}, baseKey, "firewall", "ssh")},
-		{"a bond with a wrong gateway", bonded(t, b), wrongGateway},
+		{"a firewall that blocks ssh", host, Set([]any{"203.0.113.0/24"}, baseKey, "firewall", "ssh"), "firewall", "with this change the controller"},
+		{"a bond with a wrong gateway", bonded(t, b), wrongGateway, "network", "the router 10.10.0.254 does not answer on bond0"},
 	} {
-		const look = "! command -v nft >/dev/null || nft list ruleset; ip -4 -br address; ip route; cat /etc/systemd/network/*"
+		const look = "! command -v nft >/dev/null || nft list ruleset; ip -4 -br address; ip route; find /etc/systemd/network -type f -exec sha256sum {} + | sort"
 		before := b.On(t, c.host, look)
 		r := b.Start(t, "up", c.change)
 		unreachable, longest := time.Time{}, time.Duration(0)
 		_, _ = poll(patience, func() error {
-			conn, err := net.DialTimeout("tcp", net.JoinHostPort(b.hosts[c.host], "22"), 2*time.Second)
+			// A whole login: sshd refuses for a while who only comes and goes.
+			asked := time.Now()
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			client, err := b.ssh.dial(ctx, b.hosts[c.host])
+			cancel()
 			switch {
 			case err == nil:
-				conn.Close()
+				client.Close()
+				if !unreachable.IsZero() {
+					longest = max(longest, time.Since(unreachable))
+				}
 				unreachable = time.Time{}
 			case unreachable.IsZero():
-				unreachable = time.Now()
-			}
-			if !unreachable.IsZero() {
-				longest = max(longest, time.Since(unreachable))
+				unreachable = asked
 			}
 			select {
 			case <-r.done:
@@ -527,7 +531,7 @@ func lockedOut(t *testing.T, b *Bed, f *facts) {
 		if r.Code == 0 {
 			t.Errorf("%s: up succeeded", c.what)
 		}
-		has(t, r.Output(), c.host, "the change was undone")
+		has(t, r.Output(), "error: "+c.host+": "+c.phase+": the change was undone", "error: "+c.host+": "+c.phase+": "+c.reason)
 		if after := b.On(t, c.host, look); after != before {
 			t.Errorf("%s: the host is not as it was; before:\n%s\nafter:\n%s", c.what, before, after)
 		}
