@@ -15,7 +15,7 @@ HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s lab -work .lab/project
 # The fault scenarios of make test: those that have held in every run so far.
 # The others (see tests/e2e/faults_test.go) run with SCENARIOS=. and are still
 # being proven; docs/decisions/e2e.md says which and why.
-SCENARIOS ?= ^(C1|C7|F8|F1|F3|F10|F11|F12|F13|F16|F5|F9)$$
+SCENARIOS ?= ^(C1|C7|F8|F1|F3|F10|F11|F12|F12acme|F13|F16|F5|F9)$$
 
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
@@ -108,6 +108,7 @@ unit: setup pulumi
 e2e: up
 	$(step) 'end to end on the lab'
 	@go test -c -o bin/e2e.test ./tests/e2e
+	@go build -C tools -o $(CURDIR)/bin/pebble github.com/letsencrypt/pebble/v2/cmd/pebble
 	@$(LAB_STACK) HALINUX_E2E=1 bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m -test.run '/$(SCENARIOS)'
 	$(step) 'all tests have passed'
 
@@ -131,6 +132,7 @@ report: SCENARIOS = .
 report: up
 	$(step) 'all fault scenarios, then the benchmarks; figures go to $(RESULTS)'
 	@go test -c -o bin/e2e.test ./tests/e2e
+	@go build -C tools -o $(CURDIR)/bin/pebble github.com/letsencrypt/pebble/v2/cmd/pebble
 	@go build -o bin/ ./tests/report/cmd/report
 	@mkdir -p '$(dir $(RESULTS))'; \
 	export HALINUX_RESULTS='$(RESULTS)'; \

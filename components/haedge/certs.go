@@ -114,7 +114,7 @@ func leaf(ca, site string, names []string, generation int, now time.Time) (certi
 	number[0] &= 0x7f
 	notAfter := period.Add(3 * leafPeriod)
 	if notAfter.After(caCert.NotAfter) {
-		return "", "", fmt.Errorf("the private authority ends on %s, before a certificate of %s would; replace it: pulumi up --replace '<urn of the stash>'", caCert.NotAfter.Format(time.DateOnly), site)
+		return "", "", fmt.Errorf("the private authority ends on %s, before a certificate of %s would; let the state forget it, with \"pulumi state delete --target-dependents\" and the URN that ends in -ca, and run up (docs/operations.md, Keys and certificates)", caCert.NotAfter.Format(time.DateOnly), site)
 	}
 	template := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(number[:19]),

@@ -37,8 +37,8 @@ type HAEdge struct {
 	Endpoints pulumi.StringMapOutput `pulumi:"endpoints"`
 	// SiteURLs are the addresses of the sites, by name.
 	SiteURLs pulumi.StringMapOutput `pulumi:"siteUrls"`
-	// CACertificate is the PEM of the private authority; empty where no site
-	// uses it.
+	// CACertificate is the PEM of the private authority, made with the first
+	// site and kept; empty where there are no sites.
 	CACertificate pulumi.StringOutput `pulumi:"caCertificate"`
 
 	// Hosts are the edges after their last phase, by name: what is given to
@@ -97,8 +97,9 @@ func (a *HAEdgeArgs) secrets(ctx *pulumi.Context, name string, parent pulumi.Res
 		}
 	}
 	var ca pulumi.StringOutput
-	private := func(s Site) bool { return s.Certificate.source() == "private" }
-	if slices.ContainsFunc(a.Sites, private) {
+	// Kept where no site uses it now, too: one that comes back from another
+	// authority has to find the one that its clients trust.
+	if len(a.Sites) > 0 {
 		made, err := newCA(name+" private CA", a.now())
 		if err != nil {
 			return s, none, err

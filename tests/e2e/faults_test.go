@@ -28,6 +28,7 @@ var scenarios = []scenario{
 	{id: "F10", run: backendKilled},
 	{id: "F11", run: backendSick},
 	{id: "F12", run: rotate},
+	{id: "F12acme", of: "F12", run: acme},
 	{id: "F13", run: pathDies},
 	{id: "F14", run: maintenance},
 	{id: "F16", run: primaryDies},

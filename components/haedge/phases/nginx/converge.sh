@@ -1,13 +1,18 @@
 packages nginx openssl
-# Until the authority has issued the first certificate of a site, one that
-# nobody trusts stands in its place.
+# Until the authority has issued the first certificate of a site, the one that
+# it has had so far goes on, or one that nobody trusts stands in its place.
 for site in $acme_sites; do
 	dir=/var/lib/dehydrated/certs/$site
 	[ ! -e "$dir/fullchain.pem" ] || continue
 	mkdir -p "$dir"
 	chmod 700 /var/lib/dehydrated/certs "$dir"
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 365 -subj "/CN=$site waits for its certificate" \
-		-keyout "$dir/privkey.pem" -out "$dir/fullchain.pem" 2>/dev/null
+	if [ -e "/etc/nginx/tls/$site.crt" ]; then
+		cp -p "/etc/nginx/tls/$site.key" "$dir/privkey.pem"
+		cp -p "/etc/nginx/tls/$site.crt" "$dir/fullchain.pem"
+	else
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 365 -subj "/CN=$site waits for its certificate" \
+			-keyout "$dir/privkey.pem" -out "$dir/fullchain.pem" 2>/dev/null
+	fi
 done
 nginx -t -q -c "$stage/etc/nginx/nginx.conf" ||
 	fail "nginx refuses the new configuration" "the old one stays in use; the reason is in the lines above"
