@@ -236,10 +236,14 @@ apt_get() {
 # service UNIT [reload|restart]: enabled, running, and told of changed files.
 service() {
 	printf '%s\n' "$1" >>"$work/units"
-	reload_units
 	# Links for a boot by SysV's init, and telling systemd of one for the next
 	# boot, take a second and serve nobody.
-	systemctl is-enabled -q "$1" 2>/dev/null || SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q --no-reload "$1"
+	if ! systemctl is-enabled -q "$1" 2>/dev/null; then
+		SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q --no-reload "$1"
+		# It wants to know when this gave the unit a second name.
+		[ "$(systemctl show -P NeedDaemonReload "$1")" = no ] || { systemctl daemon-reload; : >"$work/reloaded"; }
+	fi
+	reload_units
 	if ! systemctl is-active -q "$1"; then
 		say "$1: starting"
 		systemctl reset-failed "$1" 2>/dev/null || :
