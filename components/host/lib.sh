@@ -213,10 +213,16 @@ apt_get() {
 			-o APT::Update::Error-Mode=any -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
 			"$@" >"$work/apt" 2>&1 || rc=$?
 		cat "$work/apt"
-		[ $rc != 0 ] || return 0
 		reason=$(grep -E '^(E|W):' "$work/apt" | head -n 1)
-		if grep -q ' 404 ' "$work/apt" && grep -q 'does not have a Release file' "$work/apt"; then
+		# What a source answers and will answer again: apt says the same of a
+		# Release file that a failing server did not give, hence the second look.
+		if grep -q "doesn't have the component" "$work/apt" ||
+			{ grep -q 'does not have a Release file' "$work/apt" && grep -Eq '^  (40[0-9]|410) |File not found' "$work/apt"; }; then
 			fail "apt-get $1: $reason" "check the address, the suite and the components of the package source"
+		fi
+		[ $rc != 0 ] || return 0
+		if grep -Eq 'NO_PUBKEY|is not signed|signature verification failed' "$work/apt"; then
+			fail "apt-get $1: $reason" "check the key of the package source: the source is signed by another one, or by none"
 		fi
 		case $reason in
 		*'Unable to locate package'* | *'no installation candidate'* | *'was not found'* | *'unmet dependencies'* | *'held broken'*)
