@@ -1,0 +1,49 @@
+# Corosync, the third vote, SBD and Pacemaker on this host, with what Pacemaker
+# will start: nothing of it starts by itself.
+# shellcheck disable=SC2086 # agents is a list of words
+packages pacemaker pacemaker-cli-utils resource-agents corosync corosync-qdevice libnss3-tools openssl \
+	nfs-kernel-server xfsprogs iptables ${watchdog:+sbd} $agents
+
+# unit NAME: enabled and running; a restart would take the host out of the cluster.
+unit() {
+	printf '%s\n' "$1" >>"$work/units"
+	reload_units
+	systemctl is-enabled -q "$1" 2>/dev/null || SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q --no-reload "$1"
+	systemctl is-active -q "$1" || { say "$1: starting"; systemctl reset-failed "$1" 2>/dev/null || :; systemctl start "$1" || service_failed "$1" start; }
+}
+
+if [ -n "$watchdog" ]; then
+	[ -z "$module" ] || modprobe "$module" || fail "the kernel has no module $module" "name another watchdog"
+	wait_for 5 "$watchdog is there" test -c "$watchdog" || fail "$watchdog is not there" "load its module, or name one that is: $(find /dev -maxdepth 1 -name 'watchdog*' | tr '\n' ' ')"
+fi
+place
+corosync -t || fail "corosync refuses its configuration" "the old one stays in use; its words are above"
+nssdb=/etc/corosync/qdevice/net/nssdb
+if changed /etc/corosync/halinux/ca.pem /etc/corosync/halinux/own.pem || [ ! -e $nssdb ]; then
+	mkdir -p /etc/corosync/qdevice/net
+	/usr/local/lib/halinux/certificates $nssdb root:root 'Cluster Cert'
+fi
+mkdir -p "$root"
+no_service nfs-kernel-server.service nfs-server.service rpcbind.socket rpcbind.service
+
+# sbd is started with corosync, as soon as it is enabled.
+[ -z "$watchdog" ] || systemctl is-enabled -q sbd.service || SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q sbd.service
+if systemctl is-active -q corosync.service; then
+	if changed /etc/corosync/corosync.conf; then
+		say "corosync: reload"
+		corosync-cfgtool -R || fail "corosync did not take the changes" "its words are above"
+		systemctl restart corosync-qdevice.service || service_failed corosync-qdevice.service restart
+	fi
+	! changed /etc/default/sbd /etc/corosync/authkey || say "SBD and the cluster's key are read at the start of the cluster: restart this host when it does not serve"
+fi
+unit corosync.service
+unit corosync-qdevice.service
+unit pacemaker.service
+unit halinux-boot-id.service
+
+member() { [ "$(crm_node --quorum 2>/dev/null)" = 1 ] && crm_mon --output-as=xml --one-shot --include=none,nodes | grep -q "<node name=\"$host\".* online=\"true\""; }
+wait_for 120 "a member of the cluster" member || {
+	corosync-quorumtool -s || :
+	corosync-qdevice-tool -s || :
+	fail "this host is no member of a cluster with a quorum" "does the network let corosync pass, and is the witness up?"
+}

@@ -1,0 +1,1 @@
+[ -e /etc/corosync/qnetd/nssdb ] || differs "/etc/corosync/qnetd/nssdb is missing"

@@ -1,0 +1,2 @@
+no_service corosync-qnetd.service
+[ ! -e "$here/certificates" ] || rm -rf /etc/corosync/qnetd/nssdb
