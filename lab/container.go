@@ -134,7 +134,15 @@ func (c container) run(ctx context.Context, console *os.File) (reboot bool, err 
 }
 
 // clear removes what a killed nspawn leaves outside of the instance's folder.
-func (c container) clear() error {
-	err := removeGlob(filepath.Join("/run/systemd/nspawn/propagate", c.machine()))
-	return errors.Join(err, removeGlob(filepath.Join("/run/systemd/nspawn/unix-export", c.machine())))
+func (c container) clear() error { return clearNspawn(c.machine()) }
+
+// clearNspawn removes nspawn's own folders of a machine. Debian 13's mounts one
+// of them read-only on itself.
+func clearNspawn(machine string) error {
+	var errs []error
+	for _, kind := range []string{"propagate", "unix-export"} {
+		dir := filepath.Join("/run/systemd/nspawn", kind, machine)
+		errs = append(errs, unmountBelow(dir), os.RemoveAll(dir))
+	}
+	return errors.Join(errs...)
 }

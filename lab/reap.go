@@ -29,9 +29,7 @@ func (l *Lab) clearAll() error {
 	}
 	errs := []error{unmountBelow(l.dir)}
 	for _, name := range namespaces {
-		errs = append(errs, deleteNamespace(name),
-			removeGlob(filepath.Join("/run/systemd/nspawn/propagate", name)),
-			removeGlob(filepath.Join("/run/systemd/nspawn/unix-export", name)))
+		errs = append(errs, deleteNamespace(name), clearNspawn(name))
 	}
 	return errors.Join(append(errs, removeCgroup(filepath.Join(cgroupTop, l.name)))...)
 }
