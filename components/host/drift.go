@@ -181,6 +181,9 @@ func (s SSH) dial(ctx context.Context) (*ssh.Client, error) {
 	c, channels, requests, err := ssh.NewClientConn(conn, address, config)
 	if err != nil {
 		conn.Close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("it takes connections, but SSH does not begin: %w", context.Cause(ctx))
+		}
 		return nil, err
 	}
 	return ssh.NewClient(c, channels, requests), nil
@@ -202,7 +205,7 @@ func (s SSH) clientConfig() (*ssh.ClientConfig, func(), error) {
 	if s.KeyFile != "" {
 		pem, err := os.ReadFile(s.KeyFile)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("private key: %w", err)
 		}
 		signer, err := ssh.ParsePrivateKey(pem)
 		if err != nil {
@@ -212,7 +215,7 @@ func (s SSH) clientConfig() (*ssh.ClientConfig, func(), error) {
 	} else {
 		socket := os.Getenv("SSH_AUTH_SOCK")
 		if socket == "" {
-			return nil, nil, errors.New("no SSH agent: SSH_AUTH_SOCK is not set; start one with ssh-agent, or give keyFile")
+			return nil, nil, errors.New("no SSH agent: SSH_AUTH_SOCK is not set")
 		}
 		conn, err := net.Dial("unix", socket)
 		if err != nil {

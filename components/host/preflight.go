@@ -211,9 +211,9 @@ func unreachable(h Host, err error, after time.Duration) (what, remedy string) {
 	case strings.Contains(text, "unable to authenticate"):
 		return "it refuses " + h.SSH.user() + " at " + at, "is the agent's key, or keyFile, in that account's authorized_keys?"
 	case strings.Contains(text, "SSH_AUTH_SOCK") || strings.Contains(text, "private key") || strings.Contains(text, "SSH agent"):
-		return "the controller has no key: " + text, ""
+		return "the controller has no key: " + text, "start an SSH agent and add the key (ssh-agent, ssh-add), or give keyFile a key without passphrase"
 	case strings.Contains(text, "exited with status"):
-		return "the look at it failed: " + text, ""
+		return "the look at it failed: " + text, "its words tell why; does the account have a POSIX shell?"
 	}
 	return fmt.Sprintf("no answer from %s after %s: %s", at, after.Round(100*time.Millisecond), text), "is it on, is the address right, and does a firewall let the controller in?"
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -52,6 +53,7 @@ type Host struct {
 	Key     ssh.PublicKey // by which it is known
 	host    *simulatedHost
 	close   func() error
+	refuses atomic.Bool
 }
 
 // Start starts the host with number i.
@@ -60,11 +62,16 @@ func Start(i int) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	h := &Host{Address: netip.AddrPortFrom(Address(i), Port), Key: key.PublicKey(), host: &simulatedHost{done: map[string]string{}}}
 	// Any key opens: what is measured is the controller, and its agent signs
 	// all the same.
-	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+		if h.refuses.Load() {
+			return nil, errors.New("this key opens nothing")
+		}
+		return nil, nil
+	}}
 	config.AddHostKey(key)
-	h := &Host{Address: netip.AddrPortFrom(Address(i), Port), Key: key.PublicKey(), host: &simulatedHost{done: map[string]string{}}}
 	l, err := net.Listen("tcp", h.Address.String())
 	if err != nil {
 		return nil, fmt.Errorf("simulated host %d: %w", i, err)
@@ -76,6 +83,9 @@ func Start(i int) (*Host, error) {
 
 // Close ends the host.
 func (h *Host) Close() error { return h.close() }
+
+// Refuse makes the host let nobody in from now on.
+func (h *Host) Refuse() { h.refuses.Store(true) }
 
 // Drift makes the host report a difference of a phase until that phase
 // converges again.
