@@ -20,7 +20,7 @@ import (
 // TestMain serves simulated hosts when the test starts itself as their process.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 5 && os.Args[1] == "_simulated" {
-		if err := run(context.Background(), os.Args[1:], "", 0, false, "", ""); err != nil {
+		if err := run(context.Background(), os.Args[1:], "", 0, 0, false, "", ""); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -57,8 +57,10 @@ type comparison struct {
 	beyond map[step][]int
 }
 
-// compare lets both tools do the same work on the same hosts in turn.
-func compare(ctx context.Context, runs int, bare bool, labProgram, halinuxProgram, dir string) error {
+// compare lets both tools do the same work on the same hosts in turn. No run is
+// begun that would not end within the given time, going by the longest so far.
+func compare(ctx context.Context, runs int, within time.Duration, bare bool, labProgram, halinuxProgram, dir string) error {
+	start := time.Now()
 	if err := installAnsible(ctx); err != nil {
 		return err
 	}
@@ -80,7 +82,13 @@ func compare(ctx context.Context, runs int, bare bool, labProgram, halinuxProgra
 	if err := c.learn(ctx, h); err != nil {
 		return fmt.Errorf("asking halinux for the work: %w", err)
 	}
+	var longest time.Duration
 	for n := range runs {
+		begun := time.Now()
+		if n > 0 && begun.Add(longest).After(start.Add(within)) {
+			fmt.Printf("bench: %d of %d runs: a further one would not end within %s\n", n, runs, within)
+			break
+		}
 		order := slices.Clone(c.tools)
 		if n%2 == 1 {
 			slices.Reverse(order)
@@ -88,6 +96,7 @@ func compare(ctx context.Context, runs int, bare bool, labProgram, halinuxProgra
 		if err := c.once(ctx, n+1, order); err != nil {
 			return errors.Join(err, c.record()) // what was measured so far
 		}
+		longest = max(longest, time.Since(begun))
 	}
 	return c.record()
 }

@@ -6,6 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // labName is the benchmark's own lab, beside that of `make up`.
@@ -62,28 +65,35 @@ func (b testbed) on(ctx context.Context, host, script string) (string, error) {
 	return b.run(ctx, "ssh", host, script)
 }
 
-// onAll runs a script on every host.
+// onAll runs a script on all hosts at once.
 func (b testbed) onAll(ctx context.Context, script string) (map[string]string, error) {
 	all := map[string]string{}
+	var mu sync.Mutex
+	var g errgroup.Group
 	for _, h := range hostNames {
-		out, err := b.on(ctx, h, script)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", h, err)
-		}
-		all[h] = out
+		g.Go(func() error {
+			out, err := b.on(ctx, h, script)
+			if err != nil {
+				return fmt.Errorf("%s: %w", h, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all[h] = out
+			return nil
+		})
 	}
-	return all, nil
+	return all, g.Wait()
 }
 
 // connections counts the SSH connections that each host has let in since it
 // was made; asking is one itself.
 func (b testbed) connections(ctx context.Context) (int, error) {
+	counts, err := b.onAll(ctx, `journalctl -q --no-pager -o cat -t sshd -t sshd-session | grep -c '^Accepted publickey' || :`)
+	if err != nil {
+		return 0, err
+	}
 	sum := 0
-	for _, h := range hostNames {
-		out, err := b.on(ctx, h, `journalctl -q --no-pager -o cat -t sshd -t sshd-session | grep -c '^Accepted publickey' || :`)
-		if err != nil {
-			return 0, err
-		}
+	for h, out := range counts {
 		var n int
 		if _, err := fmt.Sscan(out, &n); err != nil {
 			return 0, fmt.Errorf("%s: %q is not a count of connections", h, out)
@@ -102,19 +112,31 @@ const fingerprint = `
 set -eu
 export LC_ALL=C.UTF-8
 echo '== files'
-find /etc /usr/local \( -type f -o -type l \) ! -path '*/.ansible*' ! -name '*.pem' ! -name 'ssh_host_*' ! -name machine-id \
-	! -name '*-' ! -name .pwd.lock ! -name ld.so.cache ! -name passwd ! -name shadow ! -name group ! -name gshadow ! -name 'sub[ug]id' \
-	! -name .updated ! -name resolv.conf ! -name chrony.keys ! -path '/etc/rc?.d/*' | sort | while IFS= read -r f; do
-	if [ -L "$f" ]; then
-		echo "$f -> $(readlink "$f")"
-	elif [ "${f#/etc/nginx/tls/}" != "$f" ]; then
-		# Each run makes certificates of its own.
-		echo "$f $(stat -c '%a %U:%G' "$f")"
-	else
-		# Remarks, blank lines and blanks around = are the tools' own manner.
-		echo "$f $(stat -c '%a %U:%G' "$f") $(sed 's/^[[:space:]]*#.*//; s/[[:space:]]*=[[:space:]]*/=/; /^$/d' "$f" | sha256sum | cut -c1-16)"
-	fi
-done
+python3 - <<'END'
+import fnmatch, grp, hashlib, os, pwd, re, stat
+own = ['*.pem', 'ssh_host_*', 'machine-id', '*-', '.pwd.lock', 'ld.so.cache', 'passwd', 'shadow', 'group', 'gshadow',
+	'subuid', 'subgid', '.updated', 'resolv.conf', 'chrony.keys']
+lines = []
+for top in ['/etc', '/usr/local']:
+	for folder, folders, files in os.walk(top):
+		folders[:] = [d for d in folders if not d.startswith('.ansible') and not re.fullmatch(r'/etc/rc.\.d', os.path.join(folder, d))]
+		for path in [os.path.join(folder, f) for f in files + folders]:
+			s = os.lstat(path)
+			name = os.path.basename(path)
+			if any(fnmatch.fnmatchcase(name, o) for o in own):
+				continue
+			about = '%o %s:%s' % (stat.S_IMODE(s.st_mode), pwd.getpwuid(s.st_uid)[0], grp.getgrgid(s.st_gid)[0])
+			if stat.S_ISLNK(s.st_mode):
+				lines.append('%s -> %s' % (path, os.readlink(path)))
+			elif stat.S_ISREG(s.st_mode) and path.startswith('/etc/nginx/tls/'):
+				lines.append('%s %s' % (path, about)) # each run makes certificates of its own
+			elif stat.S_ISREG(s.st_mode):
+				# Remarks, blank lines and blanks around = are the tools' own manner.
+				with open(path, 'rb') as f:
+					text = [re.sub(rb'\s*=\s*', b'=', re.sub(rb'^\s*#.*', b'', l.rstrip(b'\n'))) for l in f]
+				lines.append('%s %s %s' % (path, about, hashlib.sha256(b'\n'.join(l for l in text if l)).hexdigest()[:16]))
+print('\n'.join(sorted(lines)))
+END
 echo '== packages'
 dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n' | sort
 echo '== accounts'

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,7 @@ flags:
 func main() {
 	sizes := flag.String("sizes", "10,100,1000", "numbers of simulated hosts")
 	runs := flag.Int("runs", 5, "runs of each tool")
+	within := flag.Duration("within", 25*time.Minute, "begin no run of the tools that would end later")
 	bare := flag.Bool("bare", true, "begin on hosts without packages too")
 	lab := flag.String("lab", "bin/lab", "the program of the lab")
 	halinux := flag.String("halinux", "bin/halinux", "the program that is measured")
@@ -40,7 +42,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, flag.Args(), *sizes, *runs, *bare, *lab, *halinux); err != nil {
+	if err := run(ctx, flag.Args(), *sizes, *runs, *within, *bare, *lab, *halinux); err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
@@ -49,7 +51,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, sizes string, runs int, bare bool, lab, halinux string) error {
+func run(ctx context.Context, args []string, sizes string, runs int, within time.Duration, bare bool, lab, halinux string) error {
 	if len(args) == 4 && args[0] == "_simulated" {
 		first, err := strconv.Atoi(args[1])
 		if err != nil {
@@ -86,7 +88,7 @@ func run(ctx context.Context, args []string, sizes string, runs int, bare bool, 
 		if lab, err = filepath.Abs(lab); err != nil {
 			return err
 		}
-		return compare(ctx, runs, bare, lab, halinux, filepath.Join(work, "ansible"))
+		return compare(ctx, runs, within, bare, lab, halinux, filepath.Join(work, "ansible"))
 	case "hosts":
 		var numbers []int
 		for _, word := range strings.Split(sizes, ",") {
