@@ -32,11 +32,17 @@ func (a *BaseArgs) packagesPhase(h Host) (*Phase, error) {
 			File{Path: "/etc/apt/keyrings/halinux-" + s.Name + ".asc", Content: s.Key})
 	}
 	if len(a.Packages.Pins) > 0 {
-		var stanzas []string
+		var stanzas, exact []string
 		for _, pin := range a.Packages.Pins {
+			if !strings.ContainsAny(pin.Package, "*?") && pin.priority() > 1000 {
+				exact = append(exact, pin.Package+" "+pin.Version)
+			}
 			stanzas = append(stanzas, fmt.Sprintf("Package: %s\nPin: version %s\nPin-Priority: %d\n", pin.Package, pin.Version, pin.priority()))
 		}
 		p.Files = append(p.Files, File{Path: "/etc/apt/preferences.d/halinux", Content: strings.Join(stanzas, "\n")})
+		if len(exact) > 0 {
+			p.Vars["pins"] = strings.Join(exact, "\n")
+		}
 	}
 	if !a.Updates.Off {
 		at := a.Updates.window(a.position(h))

@@ -283,7 +283,7 @@ func (a *BaseArgs) networkPhase(h Host) (*Phase, error) {
 		return p, nil
 	}
 	ports := a.Plan.ports(h.Name)
-	var names, bonds, members, addresses, gateways []string
+	var names, bonds, members, addresses, gateways, targets []string
 	for _, o := range ports {
 		p.Files = append(p.Files, o.networkd()...)
 		names = append(names, o.Name)
@@ -292,6 +292,9 @@ func (a *BaseArgs) networkPhase(h Host) (*Phase, error) {
 			names = append(names, o.Bond.Members...)
 			for _, m := range o.Bond.Members {
 				members = append(members, o.Name+" "+m)
+			}
+			for _, t := range o.Bond.ARPTargets {
+				targets = append(targets, o.Name+" "+t)
 			}
 		}
 		for _, addr := range o.Addresses {
@@ -309,6 +312,9 @@ func (a *BaseArgs) networkPhase(h Host) (*Phase, error) {
 	p.Vars["bonds"] = strings.Join(bonds, " ")
 	p.Vars["members"] = strings.Join(members, "\n")
 	p.Vars["addresses"] = strings.Join(addresses, "\n")
+	if len(targets) > 0 {
+		p.Vars["arp_targets"] = strings.Join(targets, "\n")
+	}
 	p.Vars["gateways"] = strings.Join(gateways, "\n")
 	return p, nil
 }

@@ -38,6 +38,12 @@ prove() {
 	done <<-END
 		$gateways
 	END
+	# Without an answer the bond would go down as soon as nothing else is heard.
+	while read -r name target; do
+		[ -z "$name" ] || answers "$name" "$target" || fail "the ARP target $target does not answer on $name" "correct the bond's arpTargets"
+	done <<-END
+		${arp_targets:-}
+	END
 	for name in $bonds; do
 		tr " " "\n" <"/sys/class/net/$name/bonding/slaves" | while read -r member; do
 			say "$name: $member is $(cat "/sys/class/net/$member/operstate")"

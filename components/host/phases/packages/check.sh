@@ -1,6 +1,16 @@
 # Package sources that came back, and packages that no longer fit the pins.
 # shellcheck shell=sh disable=SC2154
 
+while read -r name version; do
+	have=$(dpkg-query -W -f '${db:Status-Status} ${Version}' "${name:-/}" 2>/dev/null) || continue
+	# shellcheck disable=SC2254 # a pattern
+	case $have in
+	"installed "$version) ;;
+	'installed '*) differs "package $name has the version ${have#* }, pinned to $version" ;;
+	esac
+done <<END
+${pins:-}
+END
 if [ "$own_sources" = yes ]; then
 	for item in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
 		case $item in */halinux-*) continue ;; esac

@@ -23,6 +23,22 @@ place
 # does not answer, or is signed by another key, shows now.
 changed_sources=$(grep -E '^/etc/apt/(sources|keyrings|preferences)' "$here/pending" 2>/dev/null || :)
 [ -z "$changed_sources" ] || apt_get update
+# To apt a pin is a wish: what no source has is ignored, and what is installed stays.
+while read -r name version; do
+	candidate=$(apt-cache policy "${name:-/}" | sed -n 's/^  Candidate: //p')
+	case $candidate in '' | '(none)') continue ;; esac
+	# shellcheck disable=SC2254 # a pattern
+	case $candidate in
+	$version) ;;
+	*) fail "no package source has $name in the version $version, only in $candidate" "correct the pin, or add a source" ;;
+	esac
+	[ -z "$(missing "$name=$candidate")" ] || [ -n "$(missing "$name")" ] || {
+		say "$name: to the version $candidate"
+		apt_get install -y --no-install-recommends --allow-downgrades "$name=$candidate"
+	}
+done <<END
+${pins:-}
+END
 # shellcheck disable=SC2086 # a list of words
 packages $install
 if [ "$updates" = yes ]; then
