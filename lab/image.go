@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,7 +101,63 @@ func (l *Lab) Build(ctx context.Context, groups ...string) error {
 	if err := l.buildMachines(ctx, names, from); err != nil {
 		return err
 	}
-	return l.buildMirror(ctx, from)
+	if err := l.buildMirror(ctx, from); err != nil {
+		return err
+	}
+	return l.pruneImages(time.Now())
+}
+
+// keepImages is how long an image is kept that nothing uses: switching between
+// two topologies, or two versions of this program, should not build it each time.
+const keepImages = 48 * time.Hour
+
+// pruneImages removes the images that no lab on this machine uses, and that have
+// not been asked for in a while.
+func (l *Lab) pruneImages(now time.Time) error {
+	used := map[string]bool{}
+	for _, pattern := range []string{"*/hosts/*/image", "*/mirror.served"} {
+		records, err := filepath.Glob(filepath.Join(l.cache, "lab", pattern))
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			data, err := os.ReadFile(record)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("images in use: %w", err)
+			}
+			for line := range strings.Lines(string(data)) {
+				rel, err := filepath.Rel(filepath.Join(l.cache, "image"), strings.TrimSpace(line))
+				if err == nil {
+					name, _, _ := strings.Cut(rel, "/")
+					used[name] = true
+				}
+			}
+		}
+	}
+	images, err := os.ReadDir(filepath.Join(l.cache, "image"))
+	if err != nil {
+		return fmt.Errorf("list images: %w", err)
+	}
+	for _, image := range images {
+		info, err := image.Info()
+		if err != nil {
+			return err
+		}
+		if !image.IsDir() || used[image.Name()] || now.Sub(info.ModTime()) < keepImages {
+			continue
+		}
+		l.progress.say("remove the image %s, not used since %s", image.Name(), info.ModTime().Format(time.DateTime))
+		// By the name of an unfinished build, which is cleared if we are killed.
+		dir := filepath.Join(l.cache, "image", image.Name())
+		gone := filepath.Join(l.cache, "image", ".build-"+image.Name())
+		if err := os.Rename(dir, gone); err != nil {
+			return fmt.Errorf("remove old image: %w", err)
+		}
+		if err := os.RemoveAll(gone); err != nil {
+			return fmt.Errorf("remove old image: %w", err)
+		}
+	}
+	return nil
 }
 
 // buildMachines makes what virtual machines boot.
@@ -157,7 +214,7 @@ func (l *Lab) buildMachines(ctx context.Context, names []string, from func() (so
 // buildImage makes a folder at once or not at all.
 func (l *Lab) buildImage(what, dir string, build func(dir string) error) error {
 	if _, err := os.Stat(dir); err == nil {
-		return nil
+		return os.Chtimes(dir, time.Time{}, time.Now()) // see pruneImages
 	}
 	tmp := filepath.Join(filepath.Dir(dir), ".build-"+filepath.Base(dir))
 	if err := os.MkdirAll(tmp, 0o755); err != nil {

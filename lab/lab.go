@@ -91,46 +91,108 @@ func (l *Lab) startHosts(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	if len(off) == 0 {
-		return l.awaitHosts(ctx, names, nil)
+	if len(off) > 0 {
+		l.progress.say("start %s", strings.Join(off, " "))
 	}
-	return l.progress.step("start "+strings.Join(off, " "), func() error { return l.awaitHosts(ctx, names, off) })
+	return l.awaitHosts(ctx, names, off)
 }
 
-// awaitHosts waits for all hosts, and tells of those that were off.
+// awaitHosts waits for all hosts. It tells of those that were off when they are
+// up, and says from time to time which it still waits for.
 func (l *Lab) awaitHosts(ctx context.Context, names, off []string) error {
+	began := time.Now()
+	var mu sync.Mutex
+	waiting := map[string]string{} // host: what its last answer was
+	patience := map[string]time.Duration{}
+	for _, name := range names {
+		waiting[name], patience[name] = "not tried yet", bootDeadline
+		if !slices.Contains(off, name) {
+			on := time.Since(l.readPower(name).Since)
+			patience[name] = max(answerDeadline, bootDeadline-on).Round(time.Second)
+		}
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(names))
 	for i, name := range names {
-		wg.Go(func() { errs[i] = l.awaitHost(ctx, name, slices.Contains(off, name)) })
+		wg.Go(func() {
+			errs[i] = l.awaitHost(ctx, name, slices.Contains(off, name), patience[name], func(last error) {
+				mu.Lock()
+				defer mu.Unlock()
+				waiting[name] = last.Error()
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			delete(waiting, name)
+			if errs[i] != nil {
+				l.progress.say("%s does not come up, after %.0f s", name, time.Since(began).Seconds())
+			} else if slices.Contains(off, name) {
+				l.progress.say("%s is up, %.1f s after power on", name, time.Since(l.readPower(name).Since).Seconds())
+			}
+		})
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	all := make(chan struct{})
+	go func() { wg.Wait(); close(all) }()
+	next := time.NewTimer(progressFirst)
+	defer next.Stop()
+	for {
+		select {
+		case <-all:
+			if err := errors.Join(errs...); err != nil {
+				return err
+			}
+			if len(off) > 0 {
+				l.progress.say("start %s: done in %.1f s", strings.Join(off, " "), time.Since(began).Seconds())
+			}
+			return nil
+		case <-next.C:
+			next.Reset(progressEvery)
+			mu.Lock()
+			for _, name := range sortedKeys(waiting) {
+				state := "off"
+				if l.powered(name) {
+					state = "on for " + time.Since(l.readPower(name).Since).Round(time.Second).String()
+				}
+				l.progress.say("waiting %.0f s of at most %.0f s for %s to answer ssh (it is %s; last try: %s)",
+					time.Since(began).Seconds(), patience[name].Seconds(), name, state, waiting[name])
+			}
+			mu.Unlock()
+		}
+	}
 }
 
+// answerDeadline is how long a host may not answer that has been on for longer
+// than a boot takes.
+const answerDeadline = time.Minute
+
 // awaitHost waits until a host answers ssh, and gives up at once when it
-// cannot any more.
-func (l *Lab) awaitHost(ctx context.Context, name string, tell bool) error {
-	ctx, cancel := context.WithTimeout(ctx, bootDeadline)
+// cannot any more or its patience is at an end. It hands the reason of each failed try to report.
+func (l *Lab) awaitHost(ctx context.Context, name string, booting bool, patience time.Duration, report func(error)) error {
+	began, seen := time.Now(), !booting
+	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	began, seen := time.Now(), false
-	var last error
-	err := poll(ctx, 100*time.Millisecond, func() (bool, error) {
+	last := errors.New("none")
+	err := poll(wait, 100*time.Millisecond, func() (bool, error) {
 		on := l.powered(name)
 		seen = seen || on
 		if !on && (seen || time.Since(began) > 15*time.Second) {
-			return false, errors.New("it went off while starting")
+			return false, errors.New("it went off")
 		}
-		last = l.sshAnswers(ctx, name)
-		return last == nil, nil
+		err := l.sshAnswers(wait, name)
+		if err != nil && wait.Err() == nil {
+			last = err
+			report(err)
+		}
+		return err == nil, nil
 	})
-	if err == nil {
-		if tell {
-			l.progress.say("%s is up, %.1f s after power on", name, time.Since(l.readPower(name).Since).Seconds())
-		}
+	switch {
+	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted while waiting for host %s (last try: %w)", name, last)
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no answer to ssh within %v", patience)
 	}
-	return fmt.Errorf("host %s does not come up: %w (last: %v)\nconsole, from %s:\n%s", name, err, last, l.logPath(name), l.logTail(name))
+	return fmt.Errorf("host %s: %w (last try: %w); try: lab restart %s\nend of its console, %s:\n%s", name, err, last, name, l.logPath(name), l.logTail(name))
 }
 
 func (l *Lab) logTail(node string) string {

@@ -28,6 +28,9 @@ func (p *Progress) say(format string, args ...any) {
 	fmt.Fprintf(p.w, "lab: [%4.0fs] %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
+// progressFirst is how long a wait lasts before it is told of.
+const progressFirst = 3 * time.Second
+
 // progressEvery is how often a step that takes long says that it still runs.
 const progressEvery = 10 * time.Second
 

@@ -48,6 +48,8 @@ func (l *Lab) sshAnswers(ctx context.Context, host string) error {
 			return err
 		}
 		defer conn.Close()
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer stop()
 		// A slow host needs time for the key exchange, a dead one would hang.
 		conn.SetDeadline(time.Now().Add(20 * time.Second))
 		client, chans, requests, err := ssh.NewClientConn(conn, address, config)
