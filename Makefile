@@ -106,6 +106,8 @@ unit: setup pulumi
 	@go test ./...
 
 e2e: up
+	$(step) 'the lab itself, on a lab of its own'
+	@HALINUX_E2E=1 go test ./lab -run TestLab -short -count=1 -v
 	$(step) 'end to end on the lab'
 	@go test -c -o bin/e2e.test ./tests/e2e
 	@go build -C tools -o $(CURDIR)/bin/pebble github.com/letsencrypt/pebble/v2/cmd/pebble

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -55,7 +54,7 @@ func (l *Lab) buildUML(ctx context.Context, s sources, dir string) error {
 	if err := writeFile(config, []byte(s.config+"Acquire::Check-Valid-Until \"false\";\n"), 0o644); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=extract", "--aptopt="+config,
+	cmd := builder(ctx, dir, "mmdebstrap", "--quiet", "--variant=extract", "--aptopt="+config,
 		"--include=user-mode-linux,libc6,base-files", "sid", root, "-")
 	cmd.Stdin = strings.NewReader(s.sid())
 	if err := run(cmd); err != nil {
@@ -94,7 +93,7 @@ func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) erro
 		if err := os.MkdirAll(modules, 0o755); err != nil {
 			return err
 		}
-		if err := run(exec.CommandContext(ctx, "cp", "-a", versions[0], modules)); err != nil {
+		if err := run(builder(ctx, dir, "cp", "-a", versions[0], modules)); err != nil {
 			return err
 		}
 		return run(inChroot(ctx, root, "depmod", filepath.Base(versions[0])))
@@ -112,7 +111,7 @@ func (l *Lab) buildKVMDisk(ctx context.Context, packages []string, dir string) e
 		if err := os.MkdirAll(modules, 0o755); err != nil {
 			return err
 		}
-		return run(exec.CommandContext(ctx, "cp", "-a", versions[0], modules))
+		return run(builder(ctx, dir, "cp", "-a", versions[0], modules))
 	})
 }
 
@@ -146,10 +145,10 @@ func (l *Lab) buildRootDisk(ctx context.Context, packages []string, dir string, 
 		return err
 	}
 	image := filepath.Join(dir, "root.img")
-	if err := run(exec.CommandContext(ctx, "truncate", "-s", diskSize, image)); err != nil {
+	if err := run(builder(ctx, dir, "truncate", "-s", diskSize, image)); err != nil {
 		return err
 	}
-	return run(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-O", "^metadata_csum", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-d", merged, image))
+	return run(builder(ctx, dir, "mkfs.ext4", "-q", "-O", "^metadata_csum", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-d", merged, image))
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,16 +101,46 @@ func (l *Lab) spawn(node string, args ...string) error {
 		return fmt.Errorf("log of %s: %w", node, err)
 	}
 	defer log.Close()
+	wait, cancel := context.WithTimeout(context.Background(), gateDeadline)
+	defer cancel()
+	gate, err := flock(wait, l.gatePath(), unix.LOCK_SH)
+	if err != nil {
+		return fmt.Errorf("start %s: lab %s is being removed: %w", node, l.name, err)
+	}
+	defer gate.Close()
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = "lab"
+	cmd.ExtraFiles = []*os.File{gate} // descriptor 3
 	cmd.Dir = "/"
-	cmd.Env = []string{"LAB_NAME=" + l.name, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LAB_DRIVER=" + os.Getenv("LAB_DRIVER")}
+	cmd.Env = []string{"LAB_NAME=" + l.name, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LAB_DRIVER=" + os.Getenv("LAB_DRIVER"), gateVariable + "=3"}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", node, err)
 	}
 	return cmd.Process.Release()
+}
+
+// The gate is a lock that a started process shares until it is in its control
+// group, by which down finds it. Otherwise down, right after a kill -9 of up,
+// could miss one that is only just starting, and that would live on.
+func (l *Lab) gatePath() string { return l.dir + ".gate" }
+
+const gateVariable = "LAB_GATE"
+
+// gateDeadline is how long a process may take to enter its control group.
+const gateDeadline = 30 * time.Second
+
+// enter moves a process that was started by spawn into its control group.
+func (l *Lab) enter(node string) error {
+	if err := enterCgroup(l.cgroup(node)); err != nil {
+		return err
+	}
+	if fd, err := strconv.Atoi(os.Getenv(gateVariable)); err == nil {
+		unix.Close(fd)
+		os.Unsetenv(gateVariable)
+	}
+	return nil
 }
 
 // Supervise is the hardware around one host: it boots it, and boots it again
@@ -119,6 +150,9 @@ func (l *Lab) Supervise(ctx context.Context, host string) error {
 	if !ok {
 		return l.noHost(host)
 	}
+	if err := l.enter(host); err != nil {
+		return err
+	}
 	lockCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	held, err := lock(lockCtx, l.hostLock(host))
@@ -126,9 +160,6 @@ func (l *Lab) Supervise(ctx context.Context, host string) error {
 		return err
 	}
 	defer held.Close()
-	if err := enterCgroup(l.cgroup(host)); err != nil {
-		return err
-	}
 	d := l.driver(h)
 	if err := writeFile(l.driverPath(host), []byte(d.name()), 0o644); err != nil {
 		return err

@@ -228,6 +228,37 @@ func (l *Lab) buildImage(what, dir string, build func(dir string) error) error {
 	})
 }
 
+// clearOrphanedBuilds removes what an interrupted build left, unless one is
+// going on.
+func (l *Lab) clearOrphanedBuilds() error {
+	path := filepath.Join(l.cache, "image", ".lock")
+	if locked(path) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	held, err := lock(ctx, path)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	return l.clearBuilds()
+}
+
+// buildMark is in the environment of the programs that make an image, and of
+// those that they start, so that a build that lost its parent can be ended.
+func buildMark(dir string) string { return "LAB_BUILD=" + dir }
+
+// builder is a program that makes the image in dir.
+func builder(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), buildMark(dir))
+	return cmd
+}
+
 // clearBuilds removes what an interrupted build left.
 func (l *Lab) clearBuilds() error {
 	pattern := filepath.Join(l.cache, "image", ".build-*")
@@ -236,7 +267,7 @@ func (l *Lab) clearBuilds() error {
 		return err
 	}
 	for _, dir := range leftovers {
-		if err := killRootedIn(dir); err != nil {
+		if err := killBuilders(dir); err != nil {
 			return err
 		}
 		if err := unmountBelow(dir); err != nil {
@@ -255,7 +286,7 @@ func (l *Lab) buildBase(ctx context.Context, s sources, dir string) error {
 	if err := writeFile(config, []byte(s.config), 0o644); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase",
+	cmd := builder(ctx, dir, "mmdebstrap", "--quiet", "--variant=minbase",
 		"--aptopt="+config, "--aptopt=APT::Install-Recommends \"false\"",
 		"--dpkgopt=force-unsafe-io",
 		"--include="+strings.Join(basePackages, ","), release, root, "-")

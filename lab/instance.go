@@ -126,6 +126,11 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 // lock takes an exclusive lock on a file, waiting until ctx ends. The kernel
 // drops it when the holder dies, however it dies.
 func lock(ctx context.Context, path string) (*os.File, error) {
+	return flock(ctx, path, unix.LOCK_EX)
+}
+
+// flock takes a lock as flock(2) knows them.
+func flock(ctx context.Context, path string, how int) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -135,7 +140,7 @@ func lock(ctx context.Context, path string) (*os.File, error) {
 			return nil, fmt.Errorf("lock: %w", err)
 		}
 		err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
-			err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+			err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 			if errors.Is(err, unix.EWOULDBLOCK) {
 				return false, nil
 			}

@@ -206,10 +206,17 @@ func (l *Lab) logTail(node string) string {
 // Down removes everything of the instance, its hosts' disks included.
 func (l *Lab) Down(ctx context.Context) error {
 	return l.exclusively(ctx, func() error {
-		if err := l.clearAll(); err != nil {
+		wait, cancel := context.WithTimeout(ctx, gateDeadline)
+		defer cancel()
+		gate, err := lock(wait, l.gatePath())
+		if err != nil {
+			return fmt.Errorf("a process of lab %s is starting and does not get on: %w", l.name, err)
+		}
+		defer gate.Close()
+		if err := errors.Join(l.clearAll(), l.clearOrphanedBuilds()); err != nil {
 			return err
 		}
-		return errors.Join(os.RemoveAll(l.dir), os.Remove(l.dir+".lock"))
+		return errors.Join(os.RemoveAll(l.dir), os.Remove(l.gatePath()), os.Remove(l.dir+".lock"))
 	})
 }
 

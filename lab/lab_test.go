@@ -53,6 +53,14 @@ func newBench(t *testing.T) *bench {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIP: the lab needs root")
 	}
+	// Its name is fixed, so that what a killed run left is found.
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	held, err := lock(ctx, filepath.Join(os.TempDir(), "halinux-lab-test.lock"))
+	if err != nil {
+		t.Fatalf("another test of the lab runs: %v", err)
+	}
+	t.Cleanup(func() { held.Close() })
 	dir := t.TempDir()
 	b := &bench{T: t, program: filepath.Join(dir, "lab"), file: filepath.Join(dir, "topology.yaml")}
 	if out, err := exec.Command("go", "build", "-o", b.program, "./cmd/lab").CombinedOutput(); err != nil {
@@ -63,12 +71,25 @@ func newBench(t *testing.T) *bench {
 	}
 	t.Setenv("LAB_NAME", "test")
 	t.Chdir(dir)
-	var err error
 	if b.lab, err = Open("test", b.file, os.Stderr); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.run("down") })
 	return b
+}
+
+// in is the same lab, for a part of the test.
+func (b *bench) in(t *testing.T) *bench {
+	part := *b
+	part.T = t
+	return &part
+}
+
+// long marks a part that the short form leaves out.
+func (b *bench) long() {
+	if testing.Short() {
+		b.Skip("SKIP: only in the long form of the test (without -short)")
+	}
 }
 
 // run runs a verb and returns what it wrote to stdout.
@@ -110,8 +131,17 @@ func (b *bench) bootID(host string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, b.program, "ssh", host, "cat /proc/sys/kernel/random/boot_id")
+	cmd.WaitDelay = time.Second // its ssh may hang on a host that is gone
 	out, _ := cmd.Output()
 	return strings.TrimSpace(string(out))
+}
+
+// knownBootID is that of a host that is up.
+func (b *bench) knownBootID(host string) string {
+	b.Helper()
+	id := ""
+	b.until("boot id of "+host, time.Minute, func() bool { id = b.bootID(host); return id != "" })
+	return id
 }
 
 // ping counts the answers to n requests.
@@ -124,6 +154,18 @@ func (b *bench) ping(addr string, n int) int {
 		b.Fatalf("ping: %s", out)
 	}
 	return got
+}
+
+// killAfter runs a verb and kills it.
+func (b *bench) killAfter(d time.Duration, args ...string) {
+	b.Helper()
+	cmd := exec.Command(b.program, append([]string{"-f", b.file}, args...)...)
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	pause(d)
+	cmd.Process.Kill()
+	cmd.Wait()
 }
 
 // trace is everything a lab could leave on a machine.
@@ -149,7 +191,7 @@ func (b *bench) trace() []string {
 	for _, pid := range findProcesses(func(pid int) bool { return !zombie(pid) && match(pid) }) {
 		found = append(found, fmt.Sprintf("process %d", pid))
 	}
-	for _, pattern := range []string{b.lab.dir, b.lab.dir + ".lock", "/run/systemd/nspawn/propagate/hl-test-*", "/sys/fs/cgroup/halinux-lab/test", "/sys/fs/cgroup/*/halinux-lab/test"} {
+	for _, pattern := range []string{b.lab.dir, b.lab.dir + ".lock", b.lab.gatePath(), filepath.Join(os.TempDir(), agentPrefix("test")+"*"), "/run/systemd/nspawn/propagate/hl-test-*", "/sys/fs/cgroup/halinux-lab/test", "/sys/fs/cgroup/*/halinux-lab/test"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			b.Fatal(err)
@@ -179,6 +221,7 @@ func TestLab(t *testing.T) {
 	t.Logf("up: %.1f s", time.Since(began).Seconds())
 
 	t.Run("every host answers ssh and is itself", func(t *testing.T) {
+		b := b.in(t)
 		ids := map[string]bool{}
 		for _, host := range hosts {
 			if got := b.must("ssh", host, "hostname"); got != host {
@@ -197,15 +240,17 @@ func TestLab(t *testing.T) {
 		}
 	})
 	t.Run("up with everything running is quick and starts nothing", func(t *testing.T) {
-		before := b.bootID("one")
+		b := b.in(t)
+		before := b.knownBootID("one")
 		began := time.Now()
 		b.must("up")
 		t.Logf("up again: %.2f s", time.Since(began).Seconds())
-		if b.bootID("one") != before {
+		if b.knownBootID("one") != before {
 			t.Error("one was started again")
 		}
 	})
 	t.Run("exec passes exit code and agent", func(t *testing.T) {
+		b := b.in(t)
 		if _, err := b.run("exec", "--", "sh", "-c", "exit 7"); err == nil || !strings.Contains(err.Error(), "exit status 7") {
 			t.Errorf("exit code 7 became %v", err)
 		}
@@ -214,6 +259,7 @@ func TestLab(t *testing.T) {
 		}
 	})
 	t.Run("packages come from the mirror, signed", func(t *testing.T) {
+		b := b.in(t)
 		key, err := os.ReadFile(filepath.Join(b.lab.dir, "mirror.asc"))
 		if err != nil {
 			t.Fatal(err)
@@ -225,6 +271,7 @@ func TestLab(t *testing.T) {
 		}
 	})
 	t.Run("a container's kernel parameters stay in it", func(t *testing.T) {
+		b := b.in(t)
 		before, err := os.ReadFile("/proc/sys/kernel/panic")
 		if err != nil {
 			t.Fatal(err)
@@ -241,6 +288,7 @@ func TestLab(t *testing.T) {
 		}
 	})
 	t.Run("a container's memory is bounded", func(t *testing.T) {
+		b := b.in(t)
 		got := b.must("ssh", "two", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || echo v2")
 		if got == "v2" {
 			data, err := os.ReadFile("/sys/fs/cgroup/" + b.lab.cgroup("two") + "/memory.max")
@@ -254,6 +302,7 @@ func TestLab(t *testing.T) {
 		}
 	})
 	t.Run("nothing leads out", func(t *testing.T) {
+		b := b.in(t)
 		if out, err := b.run("exec", "--", "ip", "route", "get", "9.9.9.9"); err == nil {
 			t.Errorf("the controller has a way out: %s", out)
 		}
@@ -262,6 +311,7 @@ func TestLab(t *testing.T) {
 	for _, host := range []string{"one", "three"} {
 		addr := b.lab.topology.addressOf(b.lab.topology.Hosts[host]).String()
 		t.Run("crash of "+host+" leaves no process and no answer", func(t *testing.T) {
+			b := b.in(t)
 			b.must("ssh", host, "echo kept > /root/file; sync")
 			b.must("crash", host)
 			if got := b.ping(addr, 3); got != 0 {
@@ -272,6 +322,7 @@ func TestLab(t *testing.T) {
 			}
 		})
 		t.Run("restart of "+host+" brings its files back", func(t *testing.T) {
+			b := b.in(t)
 			began := time.Now()
 			b.must("restart", host)
 			t.Logf("restart of %s: %.1f s", host, time.Since(began).Seconds())
@@ -280,7 +331,8 @@ func TestLab(t *testing.T) {
 			}
 		})
 		t.Run("reboot inside of "+host, func(t *testing.T) {
-			before := b.bootID(host)
+			b := b.in(t)
+			before := b.knownBootID(host)
 			b.run("ssh", host, "systemctl reboot")
 			took := b.until("reboot", 2*time.Minute, func() bool { id := b.bootID(host); return id != "" && id != before })
 			t.Logf("reboot of %s: %.1f s", host, took.Seconds())
@@ -289,6 +341,7 @@ func TestLab(t *testing.T) {
 			}
 		})
 		t.Run("up heals "+host+" after kill -9 of its supervisor", func(t *testing.T) {
+			b := b.in(t)
 			pids := findProcesses(func(pid int) bool {
 				args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 				return string(args) == "lab\x00_host\x00"+host+"\x00" && inCgroup(b.lab.cgroup(host))(pid)
@@ -307,6 +360,8 @@ func TestLab(t *testing.T) {
 			}
 		})
 		t.Run("up heals "+host+" after kill -9 of what runs it", func(t *testing.T) {
+			b := b.in(t)
+			b.long()
 			killed := 0
 			for _, pid := range b.processes(host) {
 				exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
@@ -326,17 +381,19 @@ func TestLab(t *testing.T) {
 		})
 	}
 	t.Run("watchdog and sudden reset of a virtual machine", func(t *testing.T) {
+		b := b.in(t)
 		for _, command := range []string{
 			"modprobe softdog soft_margin=2 && echo x > /dev/watchdog",
 			"echo b > /proc/sysrq-trigger",
 		} {
-			before := b.bootID("three")
+			before := b.knownBootID("three")
 			// Detached, since the session would hang on a host that is gone.
 			b.must("ssh", "three", "systemd-run -q --on-active=1 sh -c '"+command+"'")
 			b.until(command, 2*time.Minute, func() bool { id := b.bootID("three"); return id != "" && id != before })
 		}
 	})
 	t.Run("a virtual machine has its disk", func(t *testing.T) {
+		b := b.in(t)
 		const disk = "/dev/disk/by-id/lab-disk1"
 		if got := b.must("ssh", "three", "blockdev --getsize64 "+disk); got != "67108864" {
 			t.Errorf("disk has %s bytes", got)
@@ -356,9 +413,12 @@ func TestLab(t *testing.T) {
 		}
 	})
 	t.Run("what storage needs of a kernel is there", func(t *testing.T) {
+		b := b.in(t)
 		b.must("ssh", "three", "modprobe -a drbd nfsd nfsv4 raid0 raid1 raid456 dm_mod dm_flakey xfs softdog bonding")
 	})
 	t.Run("power off stays off until up", func(t *testing.T) {
+		b := b.in(t)
+		b.long()
 		b.run("ssh", "two", "systemctl poweroff")
 		b.until("off", time.Minute, func() bool { return !b.lab.powered("two") })
 		b.must("up")
@@ -366,6 +426,8 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("a pulled cable loses the carrier, also after a restart", func(t *testing.T) {
+		b := b.in(t)
+		b.long()
 		carrier := func(host, card string) func() bool {
 			return func() bool { return b.must("ssh", host, "cat /sys/class/net/"+card+"/carrier") == "1" }
 		}
@@ -386,6 +448,7 @@ func TestLab(t *testing.T) {
 		b.until("carrier again", 20*time.Second, func() bool { return carrier("one", "eth1")() && carrier("three", "eth1")() })
 	})
 	t.Run("a virtual machine is there again after its only cable was pulled", func(t *testing.T) {
+		b := b.in(t)
 		const addr = "10.10.0.13"
 		// Traffic while it is out: a driver that meets an error gives up for good.
 		b.must("ssh", "three", "systemd-run -q ping -n -q -c 300 -i 0.05 10.10.0.2")
@@ -401,6 +464,7 @@ func TestLab(t *testing.T) {
 		b.until("answer after heal", 20*time.Second, func() bool { return b.ping(addr, 1) == 1 })
 	})
 	t.Run("a bond goes on over its other cable", func(t *testing.T) {
+		b := b.in(t)
 		const addr = "10.10.0.13"
 		b.must("ssh", "three", `cd /etc/systemd/network
 printf '[NetDev]\nName=bond0\nKind=bond\n[Bond]\nMode=active-backup\nMIIMonitorSec=100ms\n' >05-bond0.netdev
@@ -428,6 +492,7 @@ systemd-run -q --on-active=1 systemctl restart systemd-networkd`)
 		}
 	})
 	t.Run("a cut between two hosts, whole or one protocol", func(t *testing.T) {
+		b := b.in(t)
 		reach := func() (lan, wan bool) {
 			out := b.must("ssh", "one", "for a in 10.10.0.12 192.0.2.12; do ping -n -q -c 1 -W 1 $a >/dev/null && echo yes || echo no; done")
 			lines := strings.Fields(out)
@@ -454,6 +519,8 @@ systemd-run -q --on-active=1 systemctl restart systemd-networkd`)
 		b.must("ssh", "one", "timeout 2 bash -c 'exec 3<>/dev/tcp/10.10.0.12/22'")
 	})
 	t.Run("a slow link delays and loses, also after a restart", func(t *testing.T) {
+		b := b.in(t)
+		b.long()
 		// As ping itself measures: starting it may take longer than the delay.
 		rtt := func() float64 {
 			for range 20 {
@@ -486,6 +553,7 @@ systemd-run -q --on-active=1 systemctl restart systemd-networkd`)
 		}
 	})
 	t.Run("a group is brought up when asked for, and left alone otherwise", func(t *testing.T) {
+		b := b.in(t)
 		if _, err := b.run("restart", "four"); err == nil || !strings.Contains(err.Error(), "lab up more") {
 			t.Errorf("restart of a host that is not up: %v", err)
 		}
@@ -500,8 +568,26 @@ systemd-run -q --on-active=1 systemctl restart systemd-networkd`)
 			t.Errorf("a group that does not exist: %v", err)
 		}
 	})
-	t.Run("up after a kill in the middle of up", func(t *testing.T) {
+	t.Run("nothing is left after kill -9 at any moment", func(t *testing.T) {
+		b := b.in(t)
 		b.must("down")
+		moments := []time.Duration{20, 80, 150, 300, 500, 800, 1200, 2000, 3500, 6000}
+		if testing.Short() {
+			moments = []time.Duration{50, 250, 700, 1500}
+		}
+		for _, ms := range moments {
+			b.killAfter(ms*time.Millisecond, "up", "more")
+			b.killAfter(ms*time.Millisecond, "exec", "--", "sleep", "10")
+			b.killAfter(ms*time.Millisecond/10, "down")
+			b.must("down")
+			if found := b.trace(); len(found) > 0 {
+				t.Errorf("kill after %d ms leaves %v", ms, found)
+			}
+		}
+	})
+	t.Run("up after a kill in the middle of up", func(t *testing.T) {
+		b := b.in(t)
+		b.long()
 		cmd := exec.Command(b.program, "-f", b.file, "up")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -517,6 +603,7 @@ systemd-run -q --on-active=1 systemctl restart systemd-networkd`)
 		}
 	})
 	t.Run("down leaves nothing", func(t *testing.T) {
+		b := b.in(t)
 		b.must("down")
 		if found := b.trace(); len(found) > 0 {
 			t.Errorf("left over: %v", found)

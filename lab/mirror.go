@@ -249,7 +249,7 @@ func armored(kind string, write func(io.Writer) error) ([]byte, error) {
 // ServeMirror serves the package mirror on port 80 of the mirror's namespace
 // until ctx ends. It is the whole work of the mirror's process.
 func (l *Lab) ServeMirror(ctx context.Context) error {
-	if err := enterCgroup(l.cgroup(mirrorName)); err != nil {
+	if err := l.enter(mirrorName); err != nil {
 		return err
 	}
 	if err := writeFile(l.mirrorServed(), []byte(l.mirrorDir()), 0o644); err != nil {

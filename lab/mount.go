@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -81,10 +82,15 @@ func findProcesses(match func(pid int) bool) []int {
 	return pids
 }
 
-// killRootedIn kills processes whose root folder is under dir, as those of a
-// build that lost its parent.
-func killRootedIn(dir string) error {
+// killBuilders kills the processes of a build that lost its parent: those that
+// carry its mark, and those whose root folder is under dir.
+func killBuilders(dir string) error {
+	mark := []byte("\x00" + buildMark(dir) + "\x00")
 	return killAll(func(pid int) bool {
+		env, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+		if bytes.Contains(slices.Concat([]byte{0}, env, []byte{0}), mark) {
+			return true
+		}
 		root, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "root"))
 		return err == nil && (root == dir || strings.HasPrefix(root, dir+"/"))
 	})

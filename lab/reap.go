@@ -27,7 +27,7 @@ func (l *Lab) clearAll() error {
 	if err := killAll(anyOf(matches...)); err != nil {
 		return fmt.Errorf("lab %s: %w", l.name, err)
 	}
-	errs := []error{unmountBelow(l.dir)}
+	errs := []error{unmountBelow(l.dir), removeGlob(filepath.Join(os.TempDir(), agentPrefix(l.name)+"*"))}
 	for _, name := range namespaces {
 		errs = append(errs, deleteNamespace(name), clearNspawn(name))
 	}

@@ -226,7 +226,7 @@ func (l *Lab) applySlowLink(ctx context.Context, sw *netlink.Handle, node string
 
 // Carry is the process behind one slow link. It ends when the port is gone.
 func (l *Lab) Carry(ctx context.Context, node, link string) error {
-	if err := enterCgroup(l.cgroup(slowPort(node, link))); err != nil {
+	if err := l.enter(slowPort(node, link)); err != nil {
 		return err
 	}
 	path := l.slowLock(portName(node, link))

@@ -67,6 +67,8 @@ func (l *Lab) SSH(ctx context.Context, host string, command []string) (exitCode 
 		return 1, l.noHost(host)
 	}
 	argv := []string{"ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "IdentitiesOnly=yes",
+		// A session on a host that was reset would hang for ever.
+		"-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=6",
 		"-o", "GlobalKnownHostsFile=/dev/null",
 		"-o", "UserKnownHostsFile=" + filepath.Join(l.dir, "known_hosts"),
 		"-i", filepath.Join(l.dir, "id_ed25519"), "root@" + l.topology.addressOf(h).String()}
@@ -117,6 +119,9 @@ func onTerminal() bool {
 	return err == nil
 }
 
+// agentPrefix is what the folders of an instance's ssh agents begin with.
+func agentPrefix(name string) string { return "lab-agent-" + name + "-" }
+
 // serveAgent answers ssh clients with the lab's key.
 func (l *Lab) serveAgent() (socket string, stop func(), err error) {
 	data, err := os.ReadFile(filepath.Join(l.dir, "id_ed25519"))
@@ -132,7 +137,7 @@ func (l *Lab) serveAgent() (socket string, stop func(), err error) {
 		return "", nil, err
 	}
 	// In a folder of its own: a socket's path has at most 107 characters.
-	dir, err := os.MkdirTemp("", "lab-agent-")
+	dir, err := os.MkdirTemp("", agentPrefix(l.name))
 	if err != nil {
 		return "", nil, err
 	}
