@@ -181,7 +181,7 @@ func decode(raw map[string]any, into any) problem.List {
 		DecodeHook:       hook,
 	})
 	if err != nil {
-		l.Add("", err.Error(), "")
+		l.Add("", err.Error(), "this is a defect of halinux: please report it, with the lines that cause it")
 		return l
 	}
 	addDecodeError(&l, raw, d.Decode(raw))
@@ -233,7 +233,7 @@ func addDecodeError(l *problem.List, raw map[string]any, err error) {
 	case interface{ Unwrap() error }:
 		addDecodeError(l, raw, e.Unwrap())
 	default:
-		l.Add("", err.Error(), "")
+		l.Add("", err.Error(), "this is a defect of halinux: please report it, with the lines that cause it")
 	}
 }
 

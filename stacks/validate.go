@@ -20,7 +20,7 @@ import (
 func (c *Config) Validate() problem.List {
 	var l problem.List
 	if c.Drift != "off" && c.Drift != "detect" {
-		l.Add("drift", fmt.Sprintf("%q is neither off nor detect", c.Drift), "")
+		l.Add("drift", fmt.Sprintf("%q is neither off nor detect", c.Drift), "use one of them")
 	}
 	hosts, hl := c.hosts()
 	l.Include("", hl)

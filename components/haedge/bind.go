@@ -92,15 +92,15 @@ func (a *HAEdgeArgs) validateOwners() problem.List {
 			l.Add(at, fmt.Sprintf("%s is the name of %s", name, other), "choose another")
 		}
 		if seen[r] {
-			l.Add(at, "the same record stands there twice", "")
+			l.Add(at, "the same record stands there twice", "leave one of them out")
 		}
 		seen[r] = true
 		if aliases[name] {
-			l.Add(at, fmt.Sprintf("%s is an alias and cannot have other records", name), "")
+			l.Add(at, fmt.Sprintf("%s is an alias and cannot have other records", name), "remove the CNAME, or the others")
 		}
 		for _, o := range a.DNS.Records[:i] {
 			if r.Type == "CNAME" && o.Type != "CNAME" && strings.EqualFold(o.Name, r.Name) {
-				l.Add(at, fmt.Sprintf("%s has other records and cannot be an alias", name), "")
+				l.Add(at, fmt.Sprintf("%s has other records and cannot be an alias", name), "remove the CNAME, or the others")
 			}
 		}
 		aliases[name] = aliases[name] || r.Type == "CNAME"

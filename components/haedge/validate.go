@@ -78,7 +78,7 @@ func (a *HAEdgeArgs) Validate() problem.List {
 	}
 	for i, from := range a.From {
 		if !a.isSource(from) {
-			l.Add(fmt.Sprintf("from[%d]", i), fmt.Sprintf("%q is neither a range of addresses nor a network or host of the plan", from), "")
+			l.Add(fmt.Sprintf("from[%d]", i), fmt.Sprintf("%q is neither a range of addresses nor a network or host of the plan", from), "write 192.0.2.0/24, or a name that the plan has")
 		}
 	}
 	return l
@@ -288,14 +288,14 @@ func (a *HAEdgeArgs) validateBGP() problem.List {
 	for i, p := range b.Peers {
 		at := fmt.Sprintf("peers[%d]", i)
 		if !shortLabel.MatchString(p.Name) {
-			l.Add(at+".name", fmt.Sprintf("%q is not a short DNS label", p.Name), "")
+			l.Add(at+".name", fmt.Sprintf("%q is not a short DNS label", p.Name), "use lower-case letters, digits and hyphens")
 		}
 		for j, o := range b.Peers[:i] {
 			if o.Name == p.Name {
 				l.Add(at+".name", fmt.Sprintf("%q is the name of peers[%d] too", p.Name, j), "give each its own")
 			}
 			if o.Address == p.Address {
-				l.Add(at+".address", fmt.Sprintf("%s is that of peers[%d] too", p.Address, j), "")
+				l.Add(at+".address", fmt.Sprintf("%s is that of peers[%d] too", p.Address, j), "give each peer its own address")
 			}
 		}
 		if p.ASN == 0 || p.ASN == 23456 {
@@ -305,7 +305,7 @@ func (a *HAEdgeArgs) validateBGP() problem.List {
 		}
 		addr, err := netip.ParseAddr(p.Address)
 		if err != nil || !addr.Is4() {
-			l.Add(at+".address", fmt.Sprintf("%q is not an IPv4 address", p.Address), "")
+			l.Add(at+".address", fmt.Sprintf("%q is not an IPv4 address", p.Address), "write it without a prefix length, like 192.0.2.1")
 			continue
 		}
 		for _, h := range a.Hosts {
@@ -323,24 +323,24 @@ func (a *HAEdgeArgs) validateBGP() problem.List {
 		if p, err := netip.ParsePrefix(text); err != nil || !p.Addr().Is4() || p.Masked() != p {
 			l.Add(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%q is not an IPv4 range", text), "write it like 0.0.0.0/0")
 		} else if slices.Contains(b.Accept[:i], text) {
-			l.Add(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%s stands there twice", text), "")
+			l.Add(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%s stands there twice", text), "leave one of them out")
 		}
 	}
 	if b.MaximumPrefix < 0 || b.MaximumPrefix > 4000000 {
-		l.Add("maximumPrefix", fmt.Sprintf("%d is not a number of routes", b.MaximumPrefix), "")
+		l.Add("maximumPrefix", fmt.Sprintf("%d is not a number of routes", b.MaximumPrefix), "use 1 or more, or leave it out for the default")
 	}
 	if d := b.BFD.Interval; d != 0 && (d < 50*time.Millisecond || d > time.Second || d%time.Millisecond != 0) {
-		l.Add("bfd.interval", fmt.Sprintf("%s is outside 50ms to 1s", d), "")
+		l.Add("bfd.interval", fmt.Sprintf("%s is outside 50ms to 1s", d), "choose a value in that range")
 	}
 	if m := b.BFD.Multiplier; m != 0 && (m < 2 || m > 10) {
-		l.Add("bfd.multiplier", fmt.Sprintf("%d is outside 2 to 10", m), "")
+		l.Add("bfd.multiplier", fmt.Sprintf("%d is outside 2 to 10", m), "choose a value in that range")
 	}
 	k, h := cmp.Or(b.Keepalive, 3*time.Second), cmp.Or(b.Hold, 9*time.Second)
 	if k%time.Second != 0 || k < time.Second || k > 300*time.Second {
 		l.Add("keepalive", fmt.Sprintf("%s is not 1s to 300s", k), "BGP counts whole seconds")
 	}
 	if h%time.Second != 0 || h < 3*k || h > 3600*time.Second {
-		l.Add("hold", fmt.Sprintf("%s is not three times keepalive (%s) or more, in whole seconds", h, k), "")
+		l.Add("hold", fmt.Sprintf("%s is not three times keepalive (%s) or more, in whole seconds", h, k), "raise hold, or lower keepalive")
 	}
 	return l
 }
@@ -350,7 +350,7 @@ func (a *HAEdgeArgs) validateVIPRefs(l *problem.List, refs []string) {
 		if !slices.ContainsFunc(a.vipsOf(nil), func(v address) bool { return v.Name == name }) {
 			l.Add(fmt.Sprintf("vips[%d]", i), fmt.Sprintf("there is no VIP %q", name), "use the name of one of vips or bgp.vips")
 		} else if slices.Contains(refs[:i], name) {
-			l.Add(fmt.Sprintf("vips[%d]", i), fmt.Sprintf("%s stands there twice", name), "")
+			l.Add(fmt.Sprintf("vips[%d]", i), fmt.Sprintf("%s stands there twice", name), "leave one of them out")
 		}
 	}
 }
@@ -371,7 +371,7 @@ func (a *HAEdgeArgs) validateSite(i int, s Site, names map[string]string) proble
 		path := fmt.Sprintf("hosts[%d]", j)
 		full := a.siteName(name)
 		if !dnsName.MatchString(full) || len(full) > 253 {
-			l.Add(path, fmt.Sprintf("%q is not a DNS name in lower case", name), "")
+			l.Add(path, fmt.Sprintf("%q is not a DNS name in lower case", name), "use lower-case letters, digits, hyphens and dots, like www.example.org")
 		}
 		if other, taken := names[full]; taken {
 			l.Add(path, fmt.Sprintf("%s is a name of %s too", full, other), "one name leads to one site")
@@ -398,11 +398,11 @@ func (a *HAEdgeArgs) validateSite(i int, s Site, names map[string]string) proble
 			l.Add("rateLimit.requests", fmt.Sprintf("%d is not a limit", r.Requests), "use 1 to 1000000 for each period")
 		}
 		if r.Period != 0 && (r.Period < time.Second || r.Period > time.Hour || r.Period%time.Second != 0) {
-			l.Add("rateLimit.period", fmt.Sprintf("%s is outside 1s to 1h, in whole seconds", r.Period), "")
+			l.Add("rateLimit.period", fmt.Sprintf("%s is outside 1s to 1h, in whole seconds", r.Period), "choose a value in that range")
 		}
 	}
 	if s.HSTS > 0 && (s.HSTS < time.Second || s.HSTS > 20*8760*time.Hour) {
-		l.Add("hsts", fmt.Sprintf("%s is outside 1s to 20 years", s.HSTS), "")
+		l.Add("hsts", fmt.Sprintf("%s is outside 1s to 20 years", s.HSTS), "choose a value in that range")
 	}
 	if s.MaxBody < 0 || s.MaxBody > 1<<20 {
 		l.Add("maxBody", fmt.Sprintf("%d MiB", s.MaxBody), "use 1 to 1048576")
@@ -414,7 +414,7 @@ func (a *HAEdgeArgs) validateSite(i int, s Site, names map[string]string) proble
 
 func validateTimeout(l *problem.List, d time.Duration) {
 	if d != 0 && (d < time.Second || d > 24*time.Hour || d%time.Second != 0) {
-		l.Add("timeout", fmt.Sprintf("%s is outside 1s to 24h, in whole seconds", d), "")
+		l.Add("timeout", fmt.Sprintf("%s is outside 1s to 24h, in whole seconds", d), "choose a value in that range")
 	}
 }
 
@@ -423,13 +423,13 @@ func validateCheck(l *problem.List, path, hostHeader string, status int, interva
 		l.Add("check.path", fmt.Sprintf("%q is not a path", path), "begin with / and use no blanks and quotes")
 	}
 	if hostHeader != "" && !dnsName.MatchString(hostHeader) {
-		l.Add("check.host", fmt.Sprintf("%q is not a DNS name", hostHeader), "")
+		l.Add("check.host", fmt.Sprintf("%q is not a DNS name", hostHeader), "use letters, digits, hyphens and dots, like www.example.org")
 	}
 	if status != 0 && (status < 200 || status > 599) {
-		l.Add("check.status", fmt.Sprintf("%d is not a final HTTP status", status), "")
+		l.Add("check.status", fmt.Sprintf("%d is not a final HTTP status", status), "use 200 to 599")
 	}
 	if interval != 0 && (interval < 100*time.Millisecond || interval > time.Minute || interval%time.Millisecond != 0) {
-		l.Add("check.interval", fmt.Sprintf("%s is outside 100ms to 1m", interval), "")
+		l.Add("check.interval", fmt.Sprintf("%s is outside 100ms to 1m", interval), "choose a value in that range")
 	}
 }
 
@@ -454,20 +454,20 @@ func (a *HAEdgeArgs) validateBackends(l *problem.List, backends []Backend) {
 			}
 		case b.Address != "":
 			if addr, err := netip.ParseAddr(b.Address); err != nil || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "" || addr.Is4In6() {
-				l.Add(at+".address", fmt.Sprintf("%q is not an address of a host", b.Address), "")
+				l.Add(at+".address", fmt.Sprintf("%q is not an address of a host", b.Address), "write one like 10.10.0.21, or name a host of the plan")
 			}
 		default:
 			l.Add(at+".host", "is missing", "name a host of the plan, or an address")
 		}
 		if b.Port < 1 || b.Port > 65535 {
-			l.Add(at+".port", fmt.Sprintf("%d is not a port", b.Port), "")
+			l.Add(at+".port", fmt.Sprintf("%d is not a port", b.Port), "use 1 to 65535")
 		}
 		if b.Weight < 0 || b.Weight > 256 {
 			l.Add(at+".weight", fmt.Sprintf("%d is not a weight", b.Weight), "use 1 to 256; maintenance takes a backend out")
 		}
 		name := b.name()
 		if b.Name != "" && !host.DNSLabel.MatchString(b.Name) {
-			l.Add(at+".name", fmt.Sprintf("%q is not a DNS label", b.Name), "")
+			l.Add(at+".name", fmt.Sprintf("%q is not a DNS label", b.Name), "use lower-case letters, digits and hyphens, at most 63")
 		}
 		if j, taken := seen[name]; taken && name != "" {
 			l.Add(at+".name", fmt.Sprintf("%q is that of backends[%d] too", name, j), "give each its own")
@@ -483,7 +483,7 @@ func (a *HAEdgeArgs) validateCertificate(s Site) problem.List {
 		l.Add("source", fmt.Sprintf("is %q, but a certificate or key is given", c.source()), "set source: given, or leave them out")
 	}
 	if c.Generation < 0 {
-		l.Add("generation", fmt.Sprintf("%d is negative", c.Generation), "")
+		l.Add("generation", fmt.Sprintf("%d is negative", c.Generation), "use 0 or more")
 	}
 	switch c.source() {
 	case "private":
@@ -514,7 +514,7 @@ func (a *HAEdgeArgs) validateService(i int, s Service) problem.List {
 	a.validateVIPRefs(&l, s.VIPs)
 	switch {
 	case s.Port < 1 || s.Port > 65535:
-		l.Add("port", fmt.Sprintf("%d is not a port", s.Port), "")
+		l.Add("port", fmt.Sprintf("%d is not a port", s.Port), "use 1 to 65535")
 	case s.Port == 22:
 		l.Add("port", "22 is where the edges' own sshd listens, on all addresses", "choose another")
 	}
@@ -537,7 +537,7 @@ func (a *HAEdgeArgs) validateService(i int, s Service) problem.List {
 		l.Add("check.type", fmt.Sprintf("%q is not a check", s.Check.Type), "use tcp, http or https")
 	}
 	if s.Check.Port < 0 || s.Check.Port > 65535 {
-		l.Add("check.port", fmt.Sprintf("%d is not a port", s.Check.Port), "")
+		l.Add("check.port", fmt.Sprintf("%d is not a port", s.Check.Port), "use 1 to 65535")
 	}
 	validateCheck(&l, s.Check.Path, s.Check.Host, s.Check.Status, s.Check.Interval)
 	if !slices.Contains([]string{"", "none", "source"}, s.Persistence) {
@@ -561,7 +561,7 @@ func (a *HAEdgeArgs) validateDNS() problem.List {
 	for i, f := range d.Forwarders {
 		addr, err := netip.ParseAddr(f)
 		if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.IsUnspecified() {
-			l.Add(fmt.Sprintf("forwarders[%d]", i), fmt.Sprintf("%q is not an address", f), "")
+			l.Add(fmt.Sprintf("forwarders[%d]", i), fmt.Sprintf("%q is not an address", f), "write it without a prefix length, like 10.10.0.11")
 			continue
 		}
 		for _, h := range a.Hosts {
@@ -576,7 +576,7 @@ func (a *HAEdgeArgs) validateDNS() problem.List {
 		}
 	}
 	if d.TTL != 0 && (d.TTL < time.Second || d.TTL > 24*time.Hour || d.TTL%time.Second != 0) {
-		l.Add("ttl", fmt.Sprintf("%s is outside 1s to 24h", d.TTL), "")
+		l.Add("ttl", fmt.Sprintf("%s is outside 1s to 24h", d.TTL), "choose a value in that range")
 	}
 	for i, r := range d.Records {
 		at := fmt.Sprintf("records[%d]", i)
@@ -584,7 +584,7 @@ func (a *HAEdgeArgs) validateDNS() problem.List {
 			l.Add(at+".name", fmt.Sprintf("%q is not a name in the zone", r.Name), "write it without the zone; @ is the zone itself")
 		}
 		if why := recordProblem(r); why != "" {
-			l.Add(at+".value", fmt.Sprintf("%q %s", r.Value, why), "")
+			l.Add(at+".value", fmt.Sprintf("%q %s", r.Value, why), "write the value as a zone file has it")
 		}
 	}
 	if l.Err() == nil {
@@ -652,7 +652,7 @@ func (a *HAEdgeArgs) validateACME(l *problem.List) {
 		l.Add("acme.directory", fmt.Sprintf("%q is not an https URL", a.ACME.Directory), "ask the authority for its directory's address")
 	}
 	if a.ACME.Email != "" && !mailbox.MatchString(a.ACME.Email) {
-		l.Add("acme.email", fmt.Sprintf("%q is not a mail address", a.ACME.Email), "")
+		l.Add("acme.email", fmt.Sprintf("%q is not a mail address", a.ACME.Email), "write one like admin@example.org")
 	}
 	if a.ACME.CA != "" {
 		if _, err := parseCertificates(a.ACME.CA); err != nil {
@@ -667,7 +667,7 @@ func (a *HAEdgeArgs) validateMetrics(l *problem.List) {
 	} else {
 		for _, h := range a.Hosts {
 			if _, planned := a.Plan.Host(h.Name); planned && !a.Plan.Address(h.Name, a.Metrics.Network).Is4() {
-				l.Add("metrics.network", fmt.Sprintf("%s has no IPv4 address there", h.Name), "")
+				l.Add("metrics.network", fmt.Sprintf("%s has no IPv4 address there", h.Name), "give the host a link in that network, or name another network")
 			}
 		}
 	}

@@ -98,7 +98,7 @@ func (s PackageSource) validate() problem.List {
 		}
 		for j, suite := range src.Suites {
 			if !suiteName.MatchString(suite) {
-				l.Add(fmt.Sprintf("%s.suites[%d]", at, j), fmt.Sprintf("%q is not the name of a suite", suite), "")
+				l.Add(fmt.Sprintf("%s.suites[%d]", at, j), fmt.Sprintf("%q is not the name of a suite", suite), "use something like trixie or trixie-updates, or a path that ends in / for a flat source")
 			}
 			if strings.HasSuffix(suite, "/") != strings.HasSuffix(src.Suites[0], "/") {
 				l.Add(fmt.Sprintf("%s.suites[%d]", at, j), "a flat repository (a suite that ends in a slash) cannot share a source with another", "make two sources of them")
@@ -109,7 +109,7 @@ func (s PackageSource) validate() problem.List {
 		}
 		for j, c := range src.Components {
 			if !componentName.MatchString(c) {
-				l.Add(fmt.Sprintf("%s.components[%d]", at, j), fmt.Sprintf("%q is not the name of a component", c), "")
+				l.Add(fmt.Sprintf("%s.components[%d]", at, j), fmt.Sprintf("%q is not the name of a component", c), "use something like main")
 			}
 		}
 		if !strings.Contains(src.Key, "-----BEGIN PGP PUBLIC KEY BLOCK-----") || !strings.Contains(src.Key, "-----END PGP PUBLIC KEY BLOCK-----") {
@@ -121,7 +121,7 @@ func (s PackageSource) validate() problem.List {
 	for i, p := range s.Pins {
 		at := fmt.Sprintf("pins[%d]", i)
 		if !packagePattern.MatchString(p.Package) {
-			l.Add(at+".package", fmt.Sprintf("%q is neither a package nor a pattern", p.Package), "")
+			l.Add(at+".package", fmt.Sprintf("%q is neither a package nor a pattern", p.Package), "use the name of a package, with * for any letters")
 		}
 		if !versionPattern.MatchString(p.Version) {
 			l.Add(at+".version", fmt.Sprintf("%q is neither a version nor a pattern", p.Version), "use something like 3.0.*")
@@ -132,7 +132,7 @@ func (s PackageSource) validate() problem.List {
 	}
 	for i, p := range s.Install {
 		if !packageName.MatchString(p) {
-			l.Add(fmt.Sprintf("install[%d]", i), fmt.Sprintf("%q is not the name of a package", p), "")
+			l.Add(fmt.Sprintf("install[%d]", i), fmt.Sprintf("%q is not the name of a package", p), "use lower-case letters, digits and + - . as in `apt-cache search`")
 		}
 	}
 	return l
@@ -157,7 +157,7 @@ func (u Updates) validate(hosts int) problem.List {
 	}
 	for i, p := range u.Hold {
 		if !packagePattern.MatchString(p) {
-			l.Add(fmt.Sprintf("hold[%d]", i), fmt.Sprintf("%q is not the name of a package", p), "")
+			l.Add(fmt.Sprintf("hold[%d]", i), fmt.Sprintf("%q is not the name of a package", p), "use lower-case letters, digits and + - . as in `apt-cache search`")
 		}
 	}
 	return l
@@ -175,7 +175,7 @@ func (a *BaseArgs) validateUsers() problem.List {
 			l.Add(at+".name", fmt.Sprintf("%q is an account of the system itself", u.Name), "choose another name")
 		}
 		if declared[u.Name] {
-			l.Add(at+".name", fmt.Sprintf("%q stands there twice", u.Name), "")
+			l.Add(at+".name", fmt.Sprintf("%q stands there twice", u.Name), "leave one of them out")
 		}
 		declared[u.Name] = true
 		if len(u.Keys) == 0 {
@@ -197,12 +197,12 @@ func (a *BaseArgs) validateUsers() problem.List {
 		}
 		for j, g := range u.Groups {
 			if !groupName.MatchString(g) {
-				l.Add(fmt.Sprintf("%s.groups[%d]", at, j), fmt.Sprintf("%q is not the name of a group", g), "")
+				l.Add(fmt.Sprintf("%s.groups[%d]", at, j), fmt.Sprintf("%q is not the name of a group", g), "use the name of a group that the host has, like adm")
 			}
 		}
 	}
 	if a.SSHD.RootLogin != "" && a.SSHD.RootLogin != "key" && a.SSHD.RootLogin != "no" {
-		l.Add("sshd.rootLogin", fmt.Sprintf("%q is neither key nor no", a.SSHD.RootLogin), "")
+		l.Add("sshd.rootLogin", fmt.Sprintf("%q is neither key nor no", a.SSHD.RootLogin), "use one of them")
 	}
 	if a.SSHD.RootLogin == "no" && !a.SSHD.Off {
 		for _, h := range a.Hosts {
@@ -215,7 +215,7 @@ func (a *BaseArgs) validateUsers() problem.List {
 	}
 	for i, u := range a.SSHD.AllowUsers {
 		if !userName.MatchString(u) {
-			l.Add(fmt.Sprintf("sshd.allowUsers[%d]", i), fmt.Sprintf("%q is not a user name", u), "")
+			l.Add(fmt.Sprintf("sshd.allowUsers[%d]", i), fmt.Sprintf("%q is not a user name", u), "use lower-case letters, digits, hyphens and underscores, at most 32")
 		}
 	}
 	for _, h := range a.Hosts {
@@ -239,10 +239,10 @@ func (t Time) validate() problem.List {
 	var l problem.List
 	for i, s := range t.Servers {
 		if _, err := plainAddr(s); err != nil && (!domainName.MatchString(s) || len(s) > 200) {
-			l.Add(fmt.Sprintf("servers[%d]", i), fmt.Sprintf("%q is neither an address nor a DNS name", s), "")
+			l.Add(fmt.Sprintf("servers[%d]", i), fmt.Sprintf("%q is neither an address nor a DNS name", s), "write 10.10.0.1, or ntp.example.org")
 		}
 		if slices.Contains(t.Servers[:i], s) {
-			l.Add(fmt.Sprintf("servers[%d]", i), s+" stands there twice", "")
+			l.Add(fmt.Sprintf("servers[%d]", i), s+" stands there twice", "leave one of them out")
 		}
 	}
 	if len(t.Servers) == 2 {
@@ -262,27 +262,27 @@ func (k Kernel) validate(p AddressPlan) problem.List {
 			l.Add(at+".value", fmt.Sprintf("%q is not a value", s.Value), "write it as the kernel shows it, words apart by one space")
 		}
 		if slices.ContainsFunc(k.Sysctl[:i], func(o Setting) bool { return o.Name == s.Name }) {
-			l.Add(at+".name", s.Name+" stands there twice", "")
+			l.Add(at+".name", s.Name+" stands there twice", "leave one of them out")
 		}
 	}
 	for i, m := range k.Modules {
 		if !moduleName.MatchString(m) {
-			l.Add(fmt.Sprintf("modules[%d]", i), fmt.Sprintf("%q is not the name of a module", m), "")
+			l.Add(fmt.Sprintf("modules[%d]", i), fmt.Sprintf("%q is not the name of a module", m), "use the name that `lsmod` shows")
 		}
 	}
 	for i, m := range k.Limits {
 		at := fmt.Sprintf("limits[%d]", i)
 		if !limitDomain.MatchString(m.Domain) {
-			l.Add(at+".domain", fmt.Sprintf("%q is neither a user, an @group nor *", m.Domain), "")
+			l.Add(at+".domain", fmt.Sprintf("%q is neither a user, an @group nor *", m.Domain), "write alice, @adm or *")
 		}
 		if m.Type != "soft" && m.Type != "hard" && m.Type != "-" {
-			l.Add(at+".type", fmt.Sprintf("%q is neither soft, hard nor -", m.Type), "")
+			l.Add(at+".type", fmt.Sprintf("%q is neither soft, hard nor -", m.Type), "use one of them")
 		}
 		if !slices.Contains(limitItems, m.Item) {
 			l.Add(at+".item", fmt.Sprintf("%q cannot be limited", m.Item), "use one of "+strings.Join(limitItems, ", "))
 		}
 		if !limitValue.MatchString(m.Value) {
-			l.Add(at+".value", fmt.Sprintf("%q is neither a number nor unlimited", m.Value), "")
+			l.Add(at+".value", fmt.Sprintf("%q is neither a number nor unlimited", m.Value), "use one of them")
 		}
 	}
 	for i, r := range k.SwapOff {
@@ -303,7 +303,7 @@ func (f Firewall) validate(p AddressPlan) problem.List {
 	}
 	for i, s := range f.SSH {
 		if _, err := p.sources([]string{s}); err != nil {
-			l.Add(fmt.Sprintf("ssh[%d]", i), err.Error(), "")
+			l.Add(fmt.Sprintf("ssh[%d]", i), err.Error(), "write 192.0.2.0/24, or a name that the plan has")
 		}
 	}
 	for i, flow := range f.Flows {

@@ -106,7 +106,7 @@ func (f Flow) Validate(p AddressPlan) problem.List {
 	}
 	for i, s := range f.From {
 		if _, err := p.sources([]string{s}); err != nil {
-			l.Add(fmt.Sprintf("from[%d]", i), err.Error(), "")
+			l.Add(fmt.Sprintf("from[%d]", i), err.Error(), "write 192.0.2.0/24, or a name that the plan has")
 		}
 	}
 	return l

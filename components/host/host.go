@@ -85,13 +85,13 @@ func (h Host) Validate() problem.List {
 func (s SSH) validate() problem.List {
 	var l problem.List
 	if _, err := netip.ParseAddr(s.Address); err != nil && !dnsName.MatchString(s.Address) {
-		l.Add("address", fmt.Sprintf("%q is neither an IP address nor a DNS name", s.Address), "")
+		l.Add("address", fmt.Sprintf("%q is neither an IP address nor a DNS name", s.Address), "write 10.10.0.11, or edge1.example.org")
 	}
 	if s.Port < 0 || s.Port > 65535 {
 		l.Add("port", fmt.Sprintf("%d is not a port", s.Port), "use 1 to 65535, or leave it out for 22")
 	}
 	if s.User != "" && !userName.MatchString(s.User) {
-		l.Add("user", fmt.Sprintf("%q is not a user name", s.User), "")
+		l.Add("user", fmt.Sprintf("%q is not a user name", s.User), "use lower-case letters, digits, hyphens and underscores, at most 32")
 	}
 	switch {
 	case s.HostKey != "":

@@ -276,7 +276,7 @@ func (p AddressPlan) validateRole(i int, r Role) problem.List {
 		l.Add("name", fmt.Sprintf("%q is not a word for a role", r.Name), "use lower-case letters, digits and hyphens")
 	}
 	if slices.ContainsFunc(p.Roles[:i], func(o Role) bool { return o.Name == r.Name }) {
-		l.Add("name", fmt.Sprintf("%q stands there twice", r.Name), "")
+		l.Add("name", fmt.Sprintf("%q stands there twice", r.Name), "leave one of them out")
 	}
 	n := len(p.ByRole(r.Name))
 	if n < max(r.Min, 1) {
@@ -320,7 +320,7 @@ func (p AddressPlan) validateNetwork(i int, n Network) problem.List {
 	}
 	if n.Gateway != "" {
 		if a, err := plainAddr(n.Gateway); err != nil {
-			l.Add("gateway", fmt.Sprintf("%q is not an address", n.Gateway), "")
+			l.Add("gateway", fmt.Sprintf("%q is not an address", n.Gateway), "write it without a prefix length, like 10.10.0.11")
 		} else if why := usable(a, cidr); why != "" {
 			l.Add("gateway", why, "a gateway is a router on the network itself")
 		}
@@ -330,21 +330,21 @@ func (p AddressPlan) validateNetwork(i int, n Network) problem.List {
 		to, err := plainPrefix(r.To)
 		switch {
 		case err != nil:
-			l.Add(at+".to", fmt.Sprintf("%q is not a range of addresses: %v", r.To, err), "")
+			l.Add(at+".to", fmt.Sprintf("%q is not a range of addresses: %v", r.To, err), "write it like 10.20.0.0/16")
 		case to.Addr().Is4() != cidr.Addr().Is4():
 			l.Add(at+".to", fmt.Sprintf("%s is of another IP version than %s", to, cidr), "put it on a network of its own version")
 		case to.Bits() == 0:
 			l.Add(at+".to", "is the default route", "name the router as the network's gateway")
 		case to.Overlaps(cidr) && to.Bits() >= cidr.Bits():
-			l.Add(at+".to", fmt.Sprintf("%s is part of %s, which needs no route", to, cidr), "")
+			l.Add(at+".to", fmt.Sprintf("%s is part of %s, which needs no route", to, cidr), "leave the route out")
 		}
 		for k, o := range n.Routes[:j] {
 			if o.To == r.To {
-				l.Add(at+".to", fmt.Sprintf("%s is the way of routes[%d] too", r.To, k), "")
+				l.Add(at+".to", fmt.Sprintf("%s is the way of routes[%d] too", r.To, k), "leave one of them out")
 			}
 		}
 		if via, err := plainAddr(r.Via); err != nil {
-			l.Add(at+".via", fmt.Sprintf("%q is not an address", r.Via), "")
+			l.Add(at+".via", fmt.Sprintf("%q is not an address", r.Via), "write it without a prefix length, like 10.10.0.11")
 		} else if why := usable(via, cidr); why != "" {
 			l.Add(at+".via", why, "a route leads over a router on the network itself")
 		}
@@ -465,12 +465,12 @@ func (b Bond) validate(n Network) problem.List {
 	}
 	for i, m := range b.Members {
 		if !interfaceName.MatchString(m) || m == "lo" {
-			l.Add(fmt.Sprintf("members[%d]", i), fmt.Sprintf("%q is not the name of a port", m), "")
+			l.Add(fmt.Sprintf("members[%d]", i), fmt.Sprintf("%q is not the name of a port", m), "use the name of an interface, like eth0")
 		}
 	}
 	if b.Primary != "" {
 		if !slices.Contains(b.Members, b.Primary) {
-			l.Add("primary", fmt.Sprintf("%q is not one of the members", b.Primary), "")
+			l.Add("primary", fmt.Sprintf("%q is not one of the members", b.Primary), "name one of them")
 		}
 		if mode != "active-backup" && mode != "balance-tlb" && mode != "balance-alb" {
 			l.Add("primary", "has no meaning in "+mode, "leave it out")
@@ -499,16 +499,16 @@ func (b Bond) validate(n Network) problem.List {
 	for i, t := range b.ARPTargets {
 		a, err := plainAddr(t)
 		if err != nil || !a.Is4() {
-			l.Add(fmt.Sprintf("arpTargets[%d]", i), fmt.Sprintf("%q is not an IPv4 address", t), "")
+			l.Add(fmt.Sprintf("arpTargets[%d]", i), fmt.Sprintf("%q is not an IPv4 address", t), "write it without a prefix length, like 192.0.2.1")
 		} else if n.Prefix().IsValid() && !n.Prefix().Contains(a) {
 			l.Add(fmt.Sprintf("arpTargets[%d]", i), fmt.Sprintf("%s is outside of %s", a, n.Prefix()), "ARP does not leave the network")
 		} else if slices.Contains(b.ARPTargets[:i], t) {
-			l.Add(fmt.Sprintf("arpTargets[%d]", i), fmt.Sprintf("%s stands there twice", a), "")
+			l.Add(fmt.Sprintf("arpTargets[%d]", i), fmt.Sprintf("%s stands there twice", a), "leave one of them out")
 		}
 	}
 	if b.LACPRate != "" {
 		if b.LACPRate != "slow" && b.LACPRate != "fast" {
-			l.Add("lacpRate", fmt.Sprintf("%q is neither slow nor fast", b.LACPRate), "")
+			l.Add("lacpRate", fmt.Sprintf("%q is neither slow nor fast", b.LACPRate), "use one of them")
 		}
 		if mode != "802.3ad" {
 			l.Add("lacpRate", "has no meaning in "+mode, "leave it out")
@@ -523,7 +523,7 @@ func (b Bond) validate(n Network) problem.List {
 		}
 	}
 	if b.MinLinks < 0 || b.MinLinks > len(b.Members) {
-		l.Add("minLinks", fmt.Sprintf("%d of %d members", b.MinLinks, len(b.Members)), "")
+		l.Add("minLinks", fmt.Sprintf("%d of %d members", b.MinLinks, len(b.Members)), "use at most as many as there are members, or leave it out")
 	}
 	if b.MinLinks != 0 && mode != "802.3ad" {
 		l.Add("minLinks", "has no meaning in "+mode, "leave it out")

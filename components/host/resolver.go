@@ -66,15 +66,15 @@ func (a *ResolverArgs) Validate() problem.List {
 	}
 	for i, s := range a.Servers {
 		if addr, err := plainAddr(s); err != nil || addr.IsUnspecified() {
-			l.Add(fmt.Sprintf("servers[%d]", i), fmt.Sprintf("%q is not an address", s), "")
+			l.Add(fmt.Sprintf("servers[%d]", i), fmt.Sprintf("%q is not an address", s), "write it without a prefix length, like 10.10.0.11")
 		}
 		if slices.Contains(a.Servers[:i], s) {
-			l.Add(fmt.Sprintf("servers[%d]", i), s+" stands there twice", "")
+			l.Add(fmt.Sprintf("servers[%d]", i), s+" stands there twice", "leave one of them out")
 		}
 	}
 	for i, d := range a.domains() {
 		if !domainName.MatchString(d) || len(d) > 200 {
-			l.Add(fmt.Sprintf("domains[%d]", i), fmt.Sprintf("%q is not a DNS domain", d), "")
+			l.Add(fmt.Sprintf("domains[%d]", i), fmt.Sprintf("%q is not a DNS domain", d), "use lower-case letters, digits, hyphens and dots, like lab.example")
 		}
 	}
 	for i, h := range a.Hosts {

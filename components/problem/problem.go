@@ -12,7 +12,7 @@ import (
 type Problem struct {
 	Path   string // the place in the configuration, like edge.vips[0].address
 	What   string // what is wrong there, with the value
-	Remedy string // what to do; may be empty where What says it
+	Remedy string // what to do
 }
 
 // String is the problem on one line.
