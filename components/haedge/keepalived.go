@@ -17,6 +17,8 @@ type instance struct {
 	Name, Interface, Source, Advert string
 	RouterID, Priority              int
 	Peers, Addresses, Files         []string
+	// Notify is a script that is told of each new state.
+	Notify []string
 }
 
 // gateRouterID is the VRRP router id by which an edge holds the public VIPs.
@@ -88,8 +90,13 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 		for _, o := range a.others(h) {
 			gate.Peers = append(gate.Peers, a.addr(o))
 		}
+		var public []string
 		for _, v := range a.BGP.VIPs {
 			gate.Addresses = append(gate.Addresses, v.Address+"/32 dev lo")
+			public = append(public, v.Address)
+		}
+		if len(gate.Peers) > 0 {
+			gate.Notify = []string{fmt.Sprintf("/usr/local/lib/halinux/edge-joins %s %s %s", link.Interface, strings.Join(public, ","), strings.Join(gate.Peers, ","))}
 		}
 		instances = append(instances, gate)
 	}
@@ -125,6 +132,7 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 		executable(embedded("/usr/local/lib/halinux/edge-serving", "keepalived/edge-serving.sh")),
 		executable(embedded("/usr/local/lib/halinux/edge-backends", "keepalived/edge-backends.sh")),
 		executable(embedded("/usr/local/lib/halinux/edge-watch", "keepalived/edge-watch.sh")),
+		executable(embedded("/usr/local/lib/halinux/edge-joins", "keepalived/edge-joins.sh")),
 		host.File{Path: "/etc/systemd/system/halinux-edge-watch.service", Content: unit},
 		embedded("/etc/systemd/system/keepalived.service.d/halinux.conf", "keepalived/halinux.conf"),
 	)
