@@ -431,6 +431,9 @@ func pathDies(t *testing.T, b *Bed, f *facts) {
 // maintenance takes an edge out of service and puts it back.
 func maintenance(t *testing.T, b *Bed, f *facts) {
 	edge := b.owner(t, f)
+	// As far away as clients are, so that many requests are under way when the
+	// provider takes another way.
+	b.Lab(t, "slow", "client", "delay=40ms")
 	lan, internet := both(t, b, f, patient)
 	b.Up(t, Set([]any{edge}, "halinux:edge", "maintenance"))
 	if owners := b.owners(f, f.vip()); len(owners) != 1 || owners[0] == edge {
