@@ -65,7 +65,7 @@ type VIP struct {
 	// edge.
 	Network string
 	// RouterID is the VRRP virtual router id, 1 to 255, unique on the network,
-	// other people's routers included.
+	// other people's routers included. Required.
 	RouterID int
 	// Prefer names the edge that gets it when several start at once; it stays
 	// where it is when that edge returns. Default: the first by name.
@@ -74,22 +74,23 @@ type VIP struct {
 
 // BGP announces addresses from every healthy edge (docs.frrouting.org).
 type BGP struct {
-	// ASN is the edges' autonomous system.
+	// ASN is the edges' autonomous system, as the provider knows it. Required;
+	// 64512 to 65534 are for private use (RFC 6996).
 	ASN uint32
-	// VIPs are announced as /32.
+	// VIPs are announced as /32, one or more.
 	VIPs []PublicVIP
-	// Peers are the provider's routers.
+	// Peers are the provider's routers, one or more.
 	Peers []Peer
 	// Accept are the routes that the peers may give, with that exact length,
 	// like 0.0.0.0/0. Default: none.
 	Accept []string
-	// MaximumPrefix is after how many accepted routes a session is closed.
-	// Default 10.
+	// MaximumPrefix is after how many accepted routes a session is closed, since
+	// more than were agreed on are a mistake of the provider's. Default 10.
 	MaximumPrefix int
 	// BFD is how fast a dead path is seen. Default 3 times 200ms.
 	BFD BFD
-	// Keepalive and Hold are BGP's own timers, for peers without BFD. Default
-	// 3s and 9s.
+	// Keepalive and Hold are BGP's own timers in whole seconds, for peers
+	// without BFD; Hold is three times Keepalive or more. Default 3s and 9s.
 	Keepalive, Hold time.Duration
 }
 
@@ -116,10 +117,12 @@ type Peer struct {
 	TTLSecurity bool
 }
 
-// BFD is Bidirectional Forwarding Detection (RFC 5880).
+// BFD is Bidirectional Forwarding Detection (RFC 5880). Interval times
+// Multiplier is how long a dead path still gets packets: 600 ms by default, so
+// that the other path carries within a second.
 type BFD struct {
-	Interval   time.Duration // 50ms to 1s; default 200ms
-	Multiplier int           // 2 to 10 lost packets mean a dead path; default 3
+	Interval   time.Duration // between two packets, 50ms to 1s; default 200ms
+	Multiplier int           // so many lost packets, 2 to 10, mean a dead path; default 3
 }
 
 // Site is a web site: NGINX ends TLS, HAProxy chooses the backend.
@@ -139,20 +142,24 @@ type Site struct {
 	BackendTLS *BackendTLS
 	// Check asks each backend whether it serves.
 	Check HTTPCheck
-	// Persistence is "none", "cookie" or "source". Default none.
+	// Persistence keeps a client on its backend: "none", "cookie" (HAProxy adds
+	// one) or "source" (by its address). Default none.
 	Persistence string
 	// RateLimit is per client address. Default: none.
 	RateLimit *RateLimit
 	// HSTS is how long browsers keep to HTTPS (RFC 6797). Default 4320h (180
 	// days); a negative value leaves the header out.
 	HSTS time.Duration
-	// MaxBody is the largest request body in MiB. Default 100.
+	// MaxBody is the largest request body in MiB, 1 to 1048576. Default 100.
 	MaxBody int
-	// Timeout is how long a backend may be silent. Default 60s.
+	// Timeout is how long a backend may be silent, 1s to 24h in whole seconds.
+	// Default 60s.
 	Timeout time.Duration
 }
 
-// Certificate of a site.
+// Certificate of a site. A private leaf lives for 90 days and is made anew by
+// the first `up` of every 30; a given one is refused when it has expired, does
+// not fit its key or lacks a name of the site.
 type Certificate struct {
 	// Source is "private" (the edge's own CA, renewed by `up`), "given" or
 	// "acme". Default private.
@@ -164,6 +171,7 @@ type Certificate struct {
 	// found before anything is touched.
 	Key string `mapstructure:"-"`
 	// Generation makes a new private leaf with a new key when it is raised.
+	// Default 0.
 	Generation int
 }
 
@@ -188,8 +196,9 @@ type Backend struct {
 // verified.
 type BackendTLS struct {
 	// CA is the PEM of the authority that signed the backends' certificates.
+	// Required.
 	CA pulumi.StringInput
-	// ServerName is what the certificates are for.
+	// ServerName is what the certificates are for, and is sent as SNI. Required.
 	ServerName string
 }
 
@@ -200,17 +209,17 @@ type HTTPCheck struct {
 	// Host is the Host header. Default: the site's first name; in the check of
 	// a service, localhost.
 	Host string
-	// Status is the status expected. Default 200.
+	// Status is the status expected, 200 to 599. Default 200.
 	Status int
-	// Interval is between two checks. Default 500ms: a hung backend is out
-	// after less than two seconds.
+	// Interval is between two checks, 100ms to 1m. Default 500ms: a hung
+	// backend is out after less than two seconds.
 	Interval time.Duration
 }
 
 // RateLimit of one client address over all edges' frontends of a site.
 type RateLimit struct {
-	Requests int           // in one period
-	Period   time.Duration // default 10s
+	Requests int           // in one period, 1 to 1000000; required
+	Period   time.Duration // 1s to 1h, in whole seconds; default 10s
 }
 
 // Service is a TCP service: HAProxy listens on the VIPs itself.
@@ -224,11 +233,14 @@ type Service struct {
 	Backends []Backend
 	// Check is how a backend is asked.
 	Check ServiceCheck
-	// Persistence is "none" or "source". Default none.
+	// Persistence keeps a client on its backend: "none", or "source" (by its
+	// address). Default none.
 	Persistence string
-	// Balance is "roundrobin", "leastconn" or "source". Default leastconn.
+	// Balance is "roundrobin", "leastconn" or "source". Default leastconn,
+	// since connections of such services live long.
 	Balance string
-	// Timeout is how long a connection may be silent. Default 1h.
+	// Timeout is how long a connection may be silent, 1s to 24h in whole
+	// seconds. Default 1h.
 	Timeout time.Duration
 	// CloseOnDown ends the connections to a backend that failed its check, as
 	// databases need it.
@@ -267,7 +279,8 @@ type DNS struct {
 	// Key is the TSIG secret for transfers, base64 of 32 bytes. Default: made
 	// once and kept in the state.
 	Key pulumi.StringInput `mapstructure:"-"`
-	// TTL of all records. Default 5m.
+	// TTL of all records, 1s to 24h. Default 5m: so long an address that was
+	// changed is still asked for.
 	TTL time.Duration
 }
 
@@ -278,11 +291,14 @@ type Record struct {
 	Value string // as in a zone file; the quotes of a TXT record may be left out
 }
 
-// ACME is a certificate authority by RFC 8555, asked with http-01.
+// ACME is a certificate authority by RFC 8555, asked with http-01. Each edge has
+// an account and certificates of its own, and renews them by itself when less
+// than 30 days are left (a timer asks twice a day).
 type ACME struct {
-	// Directory is the authority's URL.
+	// Directory is the https URL of the authority's directory, as it publishes
+	// it. Required. The authority has to reach port 80 of each site.
 	Directory string
-	// Email is for the authority's notes. Default: none.
+	// Email is where the authority writes to. Default: none.
 	Email string
 	// CA is the PEM that verifies a private authority's own web server.
 	// Default: the hosts' own store.
@@ -291,6 +307,6 @@ type ACME struct {
 
 // Metrics is HAProxy's statistics page (/) and Prometheus metrics (/metrics).
 type Metrics struct {
-	Network string // of the plan
-	Port    int    // default 8404
+	Network string // of the plan, on which the edges listen; required
+	Port    int    // default 8404, as in HAProxy's documentation
 }

@@ -46,7 +46,9 @@ type HAEdge struct {
 	Hosts map[string]host.Host
 }
 
-// NewHAEdge makes the hosts an edge.
+// NewHAEdge makes the hosts an edge: on each, its phases one after the other.
+// What is wrong with the arguments is one error that wraps a *problem.Error, and
+// nothing is registered then.
 func NewHAEdge(ctx *pulumi.Context, name string, args *HAEdgeArgs, opts ...pulumi.ResourceOption) (*HAEdge, error) {
 	problems := args.Validate()
 	if err := problems.Err(); err != nil {

@@ -184,7 +184,9 @@ type Base struct {
 	Names pulumi.StringArrayOutput `pulumi:"names"`
 }
 
-// NewBase makes the base system of all hosts.
+// NewBase makes the base system of all hosts: first each host's preflight, then,
+// when all of them are fit, the phases. What is wrong with the arguments is one
+// *problem.Error, and nothing is registered then.
 func NewBase(ctx *pulumi.Context, name string, args *BaseArgs, opts ...pulumi.ResourceOption) (*Base, error) {
 	problems := args.Validate()
 	if err := problems.Err(); err != nil {

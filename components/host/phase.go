@@ -236,7 +236,9 @@ func removal(phase, owner string) string {
 
 // Apply registers phases on the host, one after the other, as children of
 // parent, and returns the host as it is after them: what is given to that
-// waits for them. Resources are named "<name>-<host>-<phase>".
+// waits for them. Resources are named "<name>-<host>-<phase>". Its error says
+// which phase is no valid one (a mistake of the component), or that the private
+// key cannot be read.
 func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, phases []Phase, opts ...pulumi.ResourceOption) (Host, error) {
 	connection, err := h.SSH.connection()
 	if err != nil {

@@ -24,7 +24,8 @@ type ResolverArgs struct {
 	Domains []string
 }
 
-// Resolver is systemd-resolved on all hosts.
+// Resolver is systemd-resolved on all hosts, asking the platform's own name
+// servers: all of them at once, so that a dead one costs nothing.
 type Resolver struct {
 	pulumi.ResourceState
 
@@ -35,7 +36,8 @@ type Resolver struct {
 	Servers pulumi.StringArrayOutput `pulumi:"servers"`
 }
 
-// NewResolver points all hosts at the name servers.
+// NewResolver points all hosts at the name servers. What is wrong with the
+// arguments is one *problem.Error, and nothing is registered then.
 func NewResolver(ctx *pulumi.Context, name string, args *ResolverArgs, opts ...pulumi.ResourceOption) (*Resolver, error) {
 	problems := args.Validate()
 	if err := problems.Err(); err != nil {
