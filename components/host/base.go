@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 )
 
 //go:embed phases
@@ -218,15 +219,14 @@ func NewBase(ctx *pulumi.Context, name string, args *BaseArgs, opts ...pulumi.Re
 	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{"addresses": b.Addresses, "names": b.Names})
 }
 
-// gate lets no host be changed before all hosts have passed their preflight.
-// Each waits for one resource in the middle and not for every other host, or
-// the state would grow with the square of the hosts.
+// gate lets no host be changed before all hosts have passed their preflight. It
+// is the program that waits, before it registers anything else: a dependency
+// would stay in the state, and tie every host to every other for ever.
 func (a *BaseArgs) gate(ctx *pulumi.Context, name string, b *Base) ([]Host, error) {
 	if a.Preflight.Off {
 		return a.Hosts, nil
 	}
 	hosts := slices.Clone(a.Hosts)
-	var passed []pulumi.Resource
 	for i, h := range hosts {
 		p, err := a.preflightPhase(h)
 		if err == nil {
@@ -235,14 +235,14 @@ func (a *BaseArgs) gate(ctx *pulumi.Context, name string, b *Base) ([]Host, erro
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", h.Name, err)
 		}
-		passed = append(passed, hosts[i].after...)
 	}
-	all, err := pulumi.NewStash(ctx, name+"-preflight", &pulumi.StashArgs{Input: pulumi.String("passed")}, pulumi.Parent(b), pulumi.DependsOn(passed))
-	if err != nil {
-		return nil, err
-	}
-	for i := range hosts {
-		hosts[i].after = append(slices.Clone(hosts[i].after), all)
+	for _, h := range hosts {
+		for _, r := range h.after {
+			// Its URN comes when the phase has ended; in a preview, at once.
+			if _, err := internals.UnsafeAwaitOutput(ctx.Context(), r.URN()); err != nil {
+				return nil, fmt.Errorf("%s: the preflight did not pass, and no host was changed: %w", h.Name, err)
+			}
+		}
 	}
 	return hosts, nil
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,8 @@ type graph struct {
 	needs map[string][]string // by name, what it depends on directly
 	types map[string]string
 	from  map[string]string // the parent's name
+	order []string          // in which they came
+	fail  string            // the resource that does not come about
 }
 
 func lastName(urn string) string { return urn[strings.LastIndex(urn, "::")+2:] }
@@ -29,6 +32,10 @@ func lastName(urn string) string { return urn[strings.LastIndex(urn, "::")+2:] }
 func (g *graph) NewResource(a pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if a.Name == g.fail {
+		return "", nil, errors.New("it is full")
+	}
+	g.order = append(g.order, a.Name)
 	g.types[a.Name] = a.TypeToken
 	if r := a.RegisterRPC; r != nil {
 		g.from[a.Name] = lastName(r.Parent)
@@ -65,18 +72,31 @@ func TestBaseGraph(t *testing.T) {
 	assert.Equal(t, ResolverType, g.types["resolver"])
 	for _, h := range []string{"edge1", "edge2", "store1"} {
 		assert.Equal(t, []string{"base-" + h + "-library"}, g.needs["base-"+h+"-preflight"])
-		assert.ElementsMatch(t, []string{"base-" + h + "-preflight", "base-preflight"}, g.needs["base-"+h+"-packages"], "no host is changed before all have passed")
-		before := "packages"
-		for _, phase := range []string{"users", "time", "kernel", "network", "firewall"} {
+		before := "preflight"
+		for _, phase := range []string{"packages", "users", "time", "kernel", "network", "firewall"} {
 			name := "base-" + h + "-" + phase
 			assert.Equal(t, []string{"base-" + h + "-" + before}, g.needs[name])
 			assert.Equal(t, "base", g.from[name])
 			before = phase
 		}
-		assert.True(t, slices.Contains(g.needs["base-preflight"], "base-"+h+"-preflight"))
+		for _, other := range []string{"edge1", "edge2", "store1"} {
+			assert.Less(t, slices.Index(g.order, "base-"+other+"-preflight"), slices.Index(g.order, "base-"+h+"-packages"), "no host is changed before all have passed")
+		}
 	}
 	assert.Equal(t, []string{"base-edge1-firewall"}, g.needs["resolver-edge1-resolver"])
 	assert.Equal(t, "resolver", g.from["resolver-edge1-resolver"])
+}
+
+func TestNoHostIsChangedWhereOneDoesNotPass(t *testing.T) {
+	g := &graph{needs: map[string][]string{}, types: map[string]string{}, from: map[string]string{}, fail: "base-store1-preflight"}
+	require.ErrorContains(t, pulumi.RunErr(func(ctx *pulumi.Context) error {
+		_, err := NewBase(ctx, "base", exampleArgs())
+		require.ErrorContains(t, err, "store1: the preflight did not pass, and no host was changed")
+		return err
+	}, pulumi.WithMocks("project", "stack", g)), "it is full")
+	for name := range g.types {
+		assert.NotContains(t, name, "packages")
+	}
 }
 
 func TestBaseRegistersNothingWithAProblem(t *testing.T) {

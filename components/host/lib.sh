@@ -239,7 +239,8 @@ apt_get() {
 
 # ---- services -------------------------------------------------------------
 
-# service UNIT [reload|restart]: enabled, running, and told of changed files.
+# service UNIT [reload|restart|start]: enabled, running, and told of changed
+# files, unless it need not know of them (start).
 service() {
 	printf '%s\n' "$1" >>"$work/units"
 	# Links for a boot by SysV's init, and telling systemd of one for the next
@@ -254,7 +255,7 @@ service() {
 		say "$1: starting"
 		systemctl reset-failed "$1" 2>/dev/null || :
 		systemctl start "$1" || service_failed "$1" start
-	elif changed ''; then
+	elif [ "${2:-restart}" != start ] && changed ''; then
 		say "$1: ${2:-restart}"
 		systemctl "${2:-restart}" "$1" || service_failed "$1" "${2:-restart}"
 	fi

@@ -33,7 +33,14 @@ func TestRunbook(t *testing.T) {
 	// A host that is gone for good.
 	require.NoError(t, s.hosts["backend1"].Close())
 	kept := authority()
+	known, after := s.run("pulumi stack -s lab --show-urns"), ""
 	forget("Command", "base-backend1-library")
+	after = s.run("pulumi stack -s lab --show-urns")
+	for line := range strings.Lines(known) {
+		if strings.Contains(line, "urn:") && !strings.Contains(after, strings.TrimSpace(line)) {
+			assert.Contains(t, line, "-backend1-", "nothing but the host's own phases is forgotten")
+		}
+	}
 	s.configure(func(config map[string]any) {
 		without := func(list any, key string) []any {
 			var rest []any

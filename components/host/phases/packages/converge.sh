@@ -42,6 +42,8 @@ END
 # shellcheck disable=SC2086 # a list of words
 packages $install
 if [ "$updates" = yes ]; then
-	service apt-daily.timer
+	service apt-daily.timer start
 	service apt-daily-upgrade.timer
+	# Keeps a shutdown waiting while packages are being replaced.
+	service unattended-upgrades.service start
 fi
