@@ -57,6 +57,9 @@ type NFSHAClusterArgs struct {
 	// Verify is when the replicas are compared, as in systemd.time(7). Default
 	// "Sun 04:00".
 	Verify string
+	// NoPacketFilter is for kernels that cannot filter packets: the server's port
+	// is not closed while it starts, and clients are not woken after a failover.
+	NoPacketFilter bool
 	// Projects are the directories that are exported, each with a quota.
 	Projects []Project
 }

@@ -275,6 +275,7 @@ func (a *NFSHAClusterArgs) drbdPhase(_ string, s secrets) (host.Phase, error) {
 	var files []host.File
 	for _, f := range []struct{ path, source string }{
 		{"/etc/drbd.d/" + a.name() + ".res", "drbd/drbd.res.tmpl"},
+		{"/etc/systemd/system/halinux-drbd.service", "drbd/halinux-drbd.service.tmpl"},
 		{"/etc/systemd/system/halinux-drbd-verify.service", "drbd/verify.service.tmpl"},
 		{"/etc/systemd/system/halinux-drbd-verify.timer", "drbd/verify.timer.tmpl"},
 	} {
@@ -308,12 +309,14 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		addr := a.Plan.Address(o, a.Network)
 		nodes = append(nodes, node{o, addr.String(), a.addr(o, a.Replication), nodeID(addr)})
 	}
-	// The vote must have moved before the watchdog of the survivor fires, and the
-	// witness notices a dead host by a heartbeat of 0.8 of these times.
-	vote, sync := 3*time.Second, 4*time.Second
+	// The witness drops a host that has said nothing for 1.2 times the first of
+	// these, and only then gives its vote to the other one; which must have it
+	// before its own watchdog fires.
+	within := 5 * time.Second
 	if w := a.Fencing.Watchdog; w != nil {
-		sync = min(sync, w.timeout()*4/5)
+		within = w.timeout()
 	}
+	vote, sync := within*6/10, within*8/10
 	values := map[string]any{
 		"Name": a.name(), "Nodes": nodes, "Token": a.token().Milliseconds(), "Port": corosyncPort, "SecondPort": corosyncPort + 1,
 		"Witness": a.witnessAddress(a.Witnesses[0].Name).String(), "WitnessPort": witnessPort, "Lib": lib,
@@ -469,9 +472,13 @@ func (a *NFSHAClusterArgs) resourcesPhase(_ string, _ secrets) (host.Phase, erro
 	}
 	slices.SortFunc(projects, func(x, y project) int { return strings.Compare(x.Name, y.Name) })
 	n, _ := a.Plan.Network(a.Network)
+	closed := []int{nfsPort}
+	if a.NoPacketFilter {
+		closed = nil
+	}
 	cib, err := rendered("/etc/halinux/cib/resources.xml", "resources/resources.xml.tmpl", map[string]any{
 		"Name": a.name(), "Root": a.root(), "VIP": a.VIP, "Bits": n.Prefix().Bits(),
-		"Port": nfsPort, "Projects": projects,
+		"Closed": closed, "Projects": projects,
 	})
 	if err != nil {
 		return host.Phase{}, err
