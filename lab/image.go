@@ -57,8 +57,11 @@ func (l *Lab) Build(ctx context.Context, groups ...string) error {
 	if err != nil {
 		return err
 	}
-	held, err := lock(ctx, filepath.Join(l.cache, "image", ".lock"))
-	if err != nil {
+	var held *os.File
+	if err := l.progress.wait("another image build", func() (err error) {
+		held, err = lock(ctx, filepath.Join(l.cache, "image", ".lock"))
+		return err
+	}); err != nil {
 		return fmt.Errorf("wait for another image build: %w", err)
 	}
 	defer held.Close()

@@ -193,8 +193,11 @@ const verbDeadline = 20 * time.Minute
 func (l *Lab) exclusively(ctx context.Context, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, verbDeadline)
 	defer cancel()
-	held, err := lock(ctx, l.dir+".lock")
-	if err != nil {
+	var held *os.File
+	if err := l.progress.wait("another verb on lab "+l.name, func() (err error) {
+		held, err = lock(ctx, l.dir+".lock")
+		return err
+	}); err != nil {
 		return fmt.Errorf("another verb runs on lab %q: %w", l.name, err)
 	}
 	defer held.Close()

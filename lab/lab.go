@@ -105,7 +105,7 @@ func (l *Lab) awaitHosts(ctx context.Context, names, off []string) error {
 	waiting := map[string]string{} // host: what its last answer was
 	patience := map[string]time.Duration{}
 	for _, name := range names {
-		waiting[name], patience[name] = "not tried yet", bootDeadline
+		waiting[name], patience[name] = " no try yet", bootDeadline
 		if !slices.Contains(off, name) {
 			on := time.Since(l.readPower(name).Since)
 			patience[name] = max(answerDeadline, bootDeadline-on).Round(time.Second)
@@ -147,14 +147,16 @@ func (l *Lab) awaitHosts(ctx context.Context, names, off []string) error {
 		case <-next.C:
 			next.Reset(progressEvery)
 			mu.Lock()
+			var states []string
 			for _, name := range sortedKeys(waiting) {
 				state := "off"
 				if l.powered(name) {
 					state = "on for " + time.Since(l.readPower(name).Since).Round(time.Second).String()
 				}
-				l.progress.say("waiting %.0f s of at most %.0f s for %s to answer ssh (it is %s; last try: %s)",
-					time.Since(began).Seconds(), patience[name].Seconds(), name, state, waiting[name])
+				why := waiting[name][strings.LastIndex(waiting[name], ": ")+1:]
+				states = append(states, fmt.Sprintf("%s (%s:%s, at most %.0f s)", name, state, why, patience[name].Seconds()))
 			}
+			l.progress.say("waiting %.0f s so far for ssh of %s", time.Since(began).Seconds(), strings.Join(states, ", "))
 			mu.Unlock()
 		}
 	}

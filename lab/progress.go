@@ -34,6 +34,23 @@ const progressFirst = 3 * time.Second
 // progressEvery is how often a step that takes long says that it still runs.
 const progressEvery = 10 * time.Second
 
+// wait says nothing of an f that is quick, and else what it waits for.
+func (p *Progress) wait(what string, f func() error) error {
+	began, done := time.Now(), make(chan error, 1)
+	go func() { done <- f() }()
+	next := time.NewTimer(progressFirst)
+	defer next.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-next.C:
+			next.Reset(progressEvery)
+			p.say("waiting for %s, %.0f s so far", what, time.Since(began).Seconds())
+		}
+	}
+}
+
 // step announces f, says from time to time that it still runs, and how long it took.
 func (p *Progress) step(what string, f func() error) error {
 	p.say("%s", what)

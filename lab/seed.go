@@ -112,6 +112,11 @@ func (l *Lab) seed(h *Host) ([]seedFile, error) {
 		{path: "etc/ssh/ssh_host_ed25519_key.pub", mode: 0o644, data: read(filepath.Join(dir, "ssh_host_ed25519_key.pub"))},
 		{path: "root/.ssh/authorized_keys", mode: 0o600, data: read(filepath.Join(l.dir, "id_ed25519.pub"))},
 	}
+	// The image is complete: nothing of what systemd does after an update of
+	// /usr (caches of ldconfig, catalogs, hardware) is to be done at first boot.
+	for _, dir := range []string{"etc", "var"} {
+		files = append(files, seedFile{path: dir + "/.updated", mode: 0o644})
+	}
 	for i, link := range h.Links {
 		if link.Address.IsValid() {
 			files = append(files, seedFile{

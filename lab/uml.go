@@ -43,7 +43,12 @@ func (u uml) seed() []seedFile {
 	for i, link := range u.host.Links {
 		cards[i] = link.Name + "=" + link.MAC
 	}
-	return []seedFile{{path: "etc/lab/links", mode: 0o644, data: []byte("LINKS=" + strings.Join(cards, " ") + "\n")}}
+	return []seedFile{
+		{path: "etc/lab/links", mode: 0o644, data: []byte("LINKS=" + strings.Join(cards, " ") + "\n")},
+		// Its kernel has a hundred terminals that nobody needs to be told of.
+		{path: "etc/systemd/system/systemd-udev-trigger.service.d/lab.conf", mode: 0o644, data: []byte(
+			"[Service]\nExecStart=\nExecStart=-udevadm trigger --type=all --action=add --subsystem-match=block --subsystem-match=net --subsystem-match=misc --subsystem-match=watchdog\n")},
+	}
 }
 
 // prepare makes the folder that the kernel is locked into: its own program and
