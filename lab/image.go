@@ -57,6 +57,10 @@ func (l *Lab) Build(ctx context.Context, groups ...string) error {
 	if err != nil {
 		return err
 	}
+	// Another lab's build, which may take minutes, is none of ours then.
+	if l.built(names) {
+		return nil
+	}
 	var held *os.File
 	if err := l.progress.wait("another image build", func() (err error) {
 		held, err = lock(ctx, filepath.Join(l.cache, "image", ".lock"))
@@ -108,6 +112,32 @@ func (l *Lab) Build(ctx context.Context, groups ...string) error {
 		return err
 	}
 	return l.pruneImages(time.Now())
+}
+
+// built tells whether every image is there already, and marks them as asked for.
+func (l *Lab) built(names []string) bool {
+	if answer := l.kvmAnswer(); l.wantsKVM() && (answer == kvmUnknown || answer == kvmGuest || os.Getenv("LAB_DRIVER") == "kvm" && answer != kvmYes) {
+		return false // it has to be tried first
+	}
+	dirs := []string{l.baseDir(), l.mirrorDir()}
+	for _, name := range names {
+		h := l.topology.Hosts[name]
+		if len(h.Packages) > 0 {
+			dirs = append(dirs, l.layerDir(h.Packages))
+		}
+		switch l.driver(h).(type) {
+		case uml:
+			dirs = append(dirs, l.umlDir(), l.diskDir(h.Packages))
+		case kvm:
+			dirs = append(dirs, l.kernelDir(), l.kvmDiskDir(h.Packages))
+		}
+	}
+	for _, dir := range dirs {
+		if os.Chtimes(dir, time.Time{}, time.Now()) != nil { // see pruneImages
+			return false
+		}
+	}
+	return true
 }
 
 // keepImages is how long an image is kept that nothing uses: switching between
