@@ -288,7 +288,8 @@ func buildMark(dir string) string { return "LAB_BUILD=" + dir }
 // builder is a program that makes the image in dir.
 func builder(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), buildMark(dir))
+	// Its temporary files go with the folder if it is killed.
+	cmd.Env = append(os.Environ(), buildMark(dir), "TMPDIR="+dir)
 	return cmd
 }
 
