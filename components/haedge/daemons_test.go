@@ -177,27 +177,61 @@ func FuzzArgs(f *testing.F) {
 	f.Add("health", "xn--bcher-kva.example", "/~", "check", "255.255.255.255", "www2", "CAA", `0 issue "ca.example;x"`, uint16(8402), int16(1), int64(60e9))
 	f.Add("edges", "1.2.3.4", "/'", "0", "10.10.0.11", "x", "MX", "10 a..b", uint16(22), int16(3), int64(1500e6))
 	f.Fuzz(func(t *testing.T, name, hostName, path, backend, address, owner, kind, value string, port uint16, weight int16, d int64) {
-		a := example()
-		b := Backend{Name: backend, Address: address, Port: int(port), Weight: int(weight)}
 		duration := time.Duration(d)
-		a.Sites = append(a.Sites, Site{Name: name, Hosts: []string{hostName}, Backends: []Backend{b}, Check: HTTPCheck{Path: path, Host: hostName, Interval: duration},
-			HSTS: duration, Timeout: duration, RateLimit: &RateLimit{Requests: int(weight), Period: duration}, Persistence: "cookie"})
-		a.Services = append(a.Services, Service{Name: name + "s", VIPs: []string{"side"}, Port: int(port), Backends: []Backend{b}, Timeout: duration,
-			Check: ServiceCheck{Type: "http", Path: path, Port: int(port)}})
-		a.DNS.Records = append(a.DNS.Records, Record{owner, kind, value})
-		a.DNS.TTL = duration
-		a.VIPs = append(a.VIPs, VIP{Name: name + "v", Address: address, RouterID: int(weight)})
-		// Each part that is valid by itself is tried, so that one bad input
-		// does not hide what another leads to.
-		for _, drop := range []func(){
-			func() { a.VIPs = example().VIPs }, func() { a.DNS = example().DNS }, func() { a.Services = example().Services }, func() { a.Sites = example().Sites },
+		// Each input changes one thing at a time, and what is valid
+		// is kept: so one bad input does not hide what the others lead to.
+		var kept []func(*HAEdgeArgs)
+		site := func(a *HAEdgeArgs) *Site { return &a.Sites[len(a.Sites)-1] }
+		service := func(a *HAEdgeArgs) *Service { return &a.Services[len(a.Services)-1] }
+		for _, change := range []func(*HAEdgeArgs){
+			func(a *HAEdgeArgs) { site(a).Hosts = []string{hostName} },
+			func(a *HAEdgeArgs) { site(a).Check.Path = path },
+			func(a *HAEdgeArgs) { site(a).Check.Host = hostName },
+			func(a *HAEdgeArgs) { site(a).Check.Interval = duration },
+			func(a *HAEdgeArgs) { site(a).HSTS = duration },
+			func(a *HAEdgeArgs) { site(a).Timeout = duration },
+			func(a *HAEdgeArgs) { site(a).RateLimit = &RateLimit{Requests: int(weight), Period: duration} },
+			func(a *HAEdgeArgs) { site(a).Name, site(a).Persistence = name, "cookie" },
+			func(a *HAEdgeArgs) {
+				site(a).Backends = append(site(a).Backends, Backend{Name: backend, Address: "10.10.0.77", Port: 80})
+			},
+			func(a *HAEdgeArgs) { site(a).Backends = append(site(a).Backends, Backend{Address: address, Port: 80}) },
+			func(a *HAEdgeArgs) { service(a).Name = name + "s" },
+			func(a *HAEdgeArgs) { service(a).Port = int(port) },
+			func(a *HAEdgeArgs) { service(a).Timeout = duration },
+			func(a *HAEdgeArgs) { service(a).Check = ServiceCheck{Type: "http", Path: path, Host: hostName} },
+			func(a *HAEdgeArgs) {
+				service(a).Backends = []Backend{{Name: backend, Address: "10.10.0.78", Port: int(port), Weight: int(weight)}}
+			},
+			func(a *HAEdgeArgs) { a.DNS.Records = append(a.DNS.Records, Record{owner, kind, value}) },
+			func(a *HAEdgeArgs) { a.DNS.TTL = duration },
+			func(a *HAEdgeArgs) { a.DNS.Forwarders = []string{address} },
+			func(a *HAEdgeArgs) {
+				a.VIPs = append(a.VIPs, VIP{Name: name + "v", Address: "10.10.0.200", RouterID: 200})
+			},
+			func(a *HAEdgeArgs) {
+				a.VIPs = append(a.VIPs, VIP{Name: "more", Address: address, RouterID: int(weight)})
+			},
+			func(a *HAEdgeArgs) { a.BGP.Accept = []string{address + "/32"} },
+			func(a *HAEdgeArgs) { a.BGP.VIPs = append(a.BGP.VIPs, PublicVIP{Name: name + "p", Address: address}) },
+			func(a *HAEdgeArgs) { a.From = []string{address} },
 		} {
-			problems := a.Validate()
-			if problems.Err() == nil {
-				skip(t, accepted(t, a, "edge1"))
-				return
+			a := example()
+			for _, k := range kept {
+				k(a)
 			}
-			drop()
+			change(a)
+			if problems := a.Validate(); problems.Err() == nil {
+				kept = append(kept, change)
+			}
 		}
+		if len(kept) == 0 {
+			return
+		}
+		a := example()
+		for _, k := range kept {
+			k(a)
+		}
+		skip(t, accepted(t, a, "edge1"))
 	})
 }

@@ -301,20 +301,44 @@ func TestFirewallRulesAreOfThisHostAlone(t *testing.T) {
 	assert.Contains(t, rules, "hook forward priority filter; policy accept")
 }
 
+// valid is the example with those changes that are valid, one added to the
+// other, so that one bad input does not hide what the others lead to; nil where
+// none is.
+func valid(changes ...func(*BaseArgs)) *BaseArgs {
+	var kept *BaseArgs
+	var made []func(*BaseArgs)
+	for _, change := range changes {
+		args := exampleArgs()
+		for _, m := range made {
+			m(args)
+		}
+		change(args)
+		if problems := args.Validate(); problems.Err() == nil {
+			kept, made = args, append(made, change)
+		}
+	}
+	return kept
+}
+
 func FuzzFirewall(f *testing.F) {
 	f.Add("dns", "tcp", 53, 53, "lan", "10.0.0.0/8", "198.51.100.0/24")
 	f.Add(`a: "b"`, "icmp", 0, 0, "::/0", "0.0.0.0/0", "lan6")
 	f.Add("x", "vrrp", 1, 65535, "10.10.0.0/25", "10.10.0.0/24", "10.10.0.1")
 	f.Add("y\n}", "udp", 80, 443, "fe80::1%eth0", "::ffff:1.2.3.4", "edge1")
 	f.Fuzz(func(t *testing.T, name, protocol string, port1, port2 int, from1, from2, ssh string) {
-		args := exampleArgs()
-		flow := Flow{Name: name, To: []string{"edge1"}, Protocol: protocol, From: []string{from1, from2}}
-		if protocol == "tcp" || protocol == "udp" {
-			flow.Ports = []int{port1, port2}
+		flow := func(f Flow) func(*BaseArgs) {
+			f.To = []string{"edge1"}
+			return func(a *BaseArgs) { a.Firewall.Flows = append(a.Firewall.Flows, f) }
 		}
-		args.Firewall.Flows = append(args.Firewall.Flows, flow)
-		args.Firewall.SSH = []string{ssh}
-		if problems := args.Validate(); problems.Err() != nil {
+		args := valid(
+			flow(Flow{Name: name, Protocol: "tcp", Ports: []int{1}}),
+			flow(Flow{Name: "protocol", Protocol: protocol}),
+			flow(Flow{Name: "ports", Protocol: "udp", Ports: []int{port1, port2}}),
+			flow(Flow{Name: "from", Protocol: "udp", Ports: []int{2}, From: []string{from1}}),
+			flow(Flow{Name: "both", Protocol: "tcp", Ports: []int{3}, From: []string{from1, from2}}),
+			func(a *BaseArgs) { a.Firewall.SSH = append(a.Firewall.SSH, ssh) },
+		)
+		if args == nil {
 			return
 		}
 		need(t, "nft")
@@ -327,17 +351,23 @@ func FuzzPackages(f *testing.F) {
 	f.Add("s", "file:///srv/a%20b", "./", "", "linux-image-*", "1:2~rc1+b", "libstdc++6")
 	f.Add("s", "http://[fd00::1]:80/x?y=z#q", "a/b", "non-free-firmware", "*", "*", "a=1:2")
 	f.Fuzz(func(t *testing.T, name, url, suite, component, pin, version, hold string) {
-		args := exampleArgs()
-		s := Source{Name: name, URL: url, Suites: []string{suite}, Key: pgpKey}
-		if component != "" {
-			s.Components = []string{component}
+		source := func(change func(*Source)) func(*BaseArgs) {
+			return func(a *BaseArgs) { change(&a.Packages.Sources[0]) }
 		}
-		args.Packages.Sources = []Source{s}
-		args.Packages.Pins = []Pin{{Package: pin, Version: version}}
-		args.Updates.Hold = []string{hold}
-		if problems := args.Validate(); problems.Err() != nil {
+		args := valid(
+			source(func(s *Source) { s.Name = name }),
+			source(func(s *Source) { s.URL = url }),
+			source(func(s *Source) { s.Suites = append(s.Suites, suite) }),
+			source(func(s *Source) { s.Suites, s.Components = []string{suite}, nil }),
+			source(func(s *Source) { s.Components = append(s.Components, component) }),
+			func(a *BaseArgs) { a.Packages.Pins = append(a.Packages.Pins, Pin{Package: pin, Version: "1.*"}) },
+			func(a *BaseArgs) { a.Packages.Pins = append(a.Packages.Pins, Pin{Package: "jq", Version: version}) },
+			func(a *BaseArgs) { a.Updates.Hold = append(a.Updates.Hold, hold) },
+		)
+		if args == nil {
 			return
 		}
+		name = args.Packages.Sources[0].Name
 		need(t, "apt-get")
 		p, err := args.packagesPhase(args.Hosts[0])
 		require.NoError(t, err)
@@ -353,12 +383,23 @@ func FuzzUsers(f *testing.F) {
 	f.Add("_x-1", "a", "/bin/../x y", "all")
 	f.Add("all", "ALL", "/", "%admin")
 	f.Fuzz(func(t *testing.T, name, group, shell, allow string) {
-		args := exampleArgs()
-		args.Users = []User{{Name: name, Keys: []string{someKey}, Sudo: true, Groups: []string{group}, Shell: shell}}
-		args.SSHD.AllowUsers = []string{"root", allow}
-		if problems := args.Validate(); problems.Err() != nil {
+		user := func(change func(*User)) func(*BaseArgs) {
+			return func(a *BaseArgs) {
+				a.Users = a.Users[:1]
+				change(&a.Users[0])
+			}
+		}
+		args := valid(
+			func(a *BaseArgs) { a.SSHD.AllowUsers = append(a.SSHD.AllowUsers, allow) },
+			user(func(u *User) { u.Name = name }),
+			user(func(u *User) { u.Groups = []string{group} }),
+			user(func(u *User) { u.Shell = shell }),
+		)
+		if args == nil {
 			return
 		}
+		args.Users = args.Users[:1]
+		name = args.Users[0].Name
 		p, err := args.usersPhase(args.Hosts[0])
 		require.NoError(t, err)
 		require.Len(t, strings.Fields(p.Vars["users"]), 4)
@@ -401,17 +442,32 @@ func FuzzNetwork(f *testing.F) {
 	f.Add("x", "en p", "fd00:10::5", "", "802.3ad", "eth1", "eth1", "", int64(-1), 9000)
 	f.Add("x", "bond0", "10.10.0.5", "", "balance-rr", "a.1", "b_2", "10.10.0.254", int64(0), 0)
 	f.Fuzz(func(t *testing.T, domain, name, address, mac, mode, member1, member2, target string, ms int64, mtu int) {
-		args := exampleArgs()
-		args.Plan.Domain = domain
-		args.Plan.Networks[0].MTU, args.Plan.Networks[1].MTU = mtu, mtu
-		b := &Bond{Mode: mode, Members: []string{member1, member2}}
-		if target != "" {
-			b.ARPTargets, b.ARPInterval = []string{target}, time.Duration(ms)*time.Millisecond
-		} else {
-			b.MIIMonitor = time.Duration(ms) * time.Millisecond
+		// edge2 has one port; here it is a bond, and each input changes one thing.
+		link := func(change func(*Link)) func(*BaseArgs) {
+			return func(a *BaseArgs) {
+				k := &a.Plan.Hosts[1].Links[0]
+				if k.Bond == nil {
+					k.Interface, k.Bond = "bond7", &Bond{Members: []string{"eth0", "eth1"}}
+				}
+				change(k)
+			}
 		}
-		args.Plan.Hosts[1].Links = []Link{{Network: "lan", Address: address, Interface: name, MAC: mac, Bond: b}}
-		if problems := args.Validate(); problems.Err() != nil {
+		interval := time.Duration(ms) * time.Millisecond
+		args := valid(
+			func(a *BaseArgs) { a.Plan.Domain = domain },
+			func(a *BaseArgs) { a.Plan.Networks[0].MTU, a.Plan.Networks[1].MTU = mtu, mtu },
+			link(func(k *Link) { k.Interface = name }),
+			link(func(k *Link) { k.Address = address }),
+			link(func(k *Link) { k.MAC = mac }),
+			link(func(k *Link) { k.Bond.Mode = mode }),
+			link(func(k *Link) { k.Bond.Members = []string{member1, member2} }),
+			link(func(k *Link) { k.Bond.Primary = member1 }),
+			link(func(k *Link) { k.Bond.MIIMonitor = interval }),
+			link(func(k *Link) {
+				k.Bond.MIIMonitor, k.Bond.ARPTargets, k.Bond.ARPInterval = 0, []string{target}, interval
+			}),
+		)
+		if args == nil {
 			return
 		}
 		p, err := args.networkPhase(args.Hosts[1])
