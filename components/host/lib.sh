@@ -307,7 +307,7 @@ confirm() {
 	{ printf "phase='%s' host='%s' here='%s'\n" "$phase" "$host" "$here"; cat; } >"$undo.new/script"
 	for item; do
 		printf '%s\n' "$item" >>"$undo.new/paths"
-		if [ -e "$item" ] || [ -L "$item" ]; then cp -a --parents "$item" "$undo.new/files"; fi
+		if [ -e "$item" ] || [ -L "$item" ]; then (cd / && cp -a --parents ".$item" "$undo.new/files"); fi # Debian 12's cp needs it relative
 	done
 	printf '%s\n' '# halinux: a change that was not confirmed is undone' '[Unit]' DefaultDependencies=no \
 		RequiresMountsFor=/var/lib/halinux After=local-fs.target Before=network-pre.target Wants=network-pre.target \

@@ -3,7 +3,11 @@ getent passwd keepalived_script >/dev/null ||
 	useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin keepalived_script
 # The checker wants the scripts in their places; nothing runs them yet.
 place /usr/local/lib/halinux/edge-serving /usr/local/lib/halinux/edge-backends /usr/local/lib/halinux/edge-joins
-keepalived -t -f "$stage/etc/keepalived/keepalived.conf" ||
+# Debian 12's Keepalived counts the pauses of its scripts in whole seconds, and
+# its checker ends itself by SIGTERM where there are scripts.
+dpkg --compare-versions "$(dpkg-query -W -f '${Version}' keepalived)" ge 1:2.2.8 ||
+	sed -i 's/^\tinterval 0\..*/\tinterval 1/; s/^\ttimeout 0\..*/\ttimeout 1/; s/^\tfall 4$/\tfall 2/' "$stage/etc/keepalived/keepalived.conf"
+(trap '' TERM && keepalived -t -f "$stage/etc/keepalived/keepalived.conf") ||
 	fail "keepalived refuses the new configuration" "the old one stays in use; the reason is in the lines above"
 
 # quiet: no connection to a VIP got anything from its client in the last 2 s.

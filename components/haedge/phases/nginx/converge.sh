@@ -14,6 +14,9 @@ for site in $acme_sites; do
 			-keyout "$dir/privkey.pem" -out "$dir/fullchain.pem" 2>/dev/null
 	fi
 done
+# Debian 12's NGINX knows HTTP/2 only as a word of "listen".
+dpkg --compare-versions "$(nginx -v 2>&1 | sed 's|.*/||')" ge 1.25.1 ||
+	sed -i 's/:443 ssl\>/& http2/; /^[[:space:]]*http2 on;$/d' "$stage/etc/nginx/nginx.conf"
 nginx -t -q -c "$stage/etc/nginx/nginx.conf" ||
 	fail "nginx refuses the new configuration" "the old one stays in use; the reason is in the lines above"
 place
