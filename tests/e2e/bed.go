@@ -12,8 +12,8 @@
 //
 // and takes these from the environment: HALINUX_RESULTS (file to which the
 // measurements are appended), HALINUX_RUNS (how often each scenario is
-// repeated, default 1), HALINUX_FULL (as many kills and reloads as FAULTS.md
-// says, and not a few), HALINUX_RATE (requests a second of the load, default
+// repeated, default 1), HALINUX_FULL (as many kills, reloads and reboots as
+// FAULTS.md says, and not a few), HALINUX_RATE (requests a second of the load, default
 // 200, and less where the machine cannot carry it), HALINUX_BUNDLES (folder for
 // what a failed scenario leaves).
 package e2e
@@ -48,6 +48,7 @@ type Bed struct {
 	runs    int
 	kills   int // of C1
 	reloads int // of F8
+	full    bool
 	rate    float64
 	broken  string            // why the platform could not be restored, if so
 	done    map[string]string // what the report says a fault is, by its id
@@ -75,7 +76,7 @@ func open(t *testing.T) *Bed {
 		rate:    float64(number(t, "HALINUX_RATE", 200)),
 	}
 	if os.Getenv("HALINUX_FULL") != "" {
-		b.kills, b.reloads = 20, 50
+		b.kills, b.reloads, b.full = 20, 50, true
 	}
 	for _, program := range []string{b.lab, b.halinux} {
 		if _, err := os.Stat(program); err != nil {

@@ -584,9 +584,14 @@ func bondLinkCut(t *testing.T, b *Bed, f *facts) {
 	}
 }
 
-// cleanReboot reboots every host of the platform, one after the other.
+// cleanReboot reboots hosts, one after the other: the VIP's owner and one with
+// a bond, or all.
 func cleanReboot(t *testing.T, b *Bed, f *facts) {
+	owner := b.owner(t, f)
 	for _, h := range f.Hosts {
+		if !b.full && h.Name != owner && h.Name != bonded(t, b) {
+			continue
+		}
 		boot := b.On(t, h.Name, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1")
 		l := b.Send(t, controller, with(f.lan(), patient))
 		_, _ = b.try(h.Name, "systemctl reboot")

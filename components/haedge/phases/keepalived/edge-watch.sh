@@ -22,6 +22,14 @@ while :; do
 		else
 			logger -t halinux-edge -p daemon.notice "no VIP is held twice any more"
 		fi
+		# Who learned the other's hardware address has to forget it. Not before:
+		# two edges that both serve would take the clients from each other.
+		for pair; do
+			vip=${pair%:*} interface=${pair#*:}
+			case " $before " in *" $vip "*) ;; *) continue ;; esac
+			case " $twice " in *" $vip "*) continue ;; esac
+			! ip -4 -o address show dev "$interface" | grep -qF " $vip/32 " || arping -U -q -c 2 -I "$interface" "$vip" || :
+		done
 		before=$twice
 	fi
 	# shellcheck disable=SC2086 # a list of words
