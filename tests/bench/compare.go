@@ -55,6 +55,9 @@ type comparison struct {
 	// beyond counts halinux's SSH connections beyond one per phase in a first
 	// run, and all of those in a run without changes.
 	beyond map[step][]int
+	// unlike are the differences between what the tools left. They fail the
+	// benchmark when all has been measured.
+	unlike []error
 }
 
 // compare lets both tools do the same work on the same hosts in turn. No run is
@@ -98,7 +101,7 @@ func compare(ctx context.Context, runs int, within time.Duration, bare bool, lab
 		}
 		longest = max(longest, time.Since(begun))
 	}
-	return c.record()
+	return errors.Join(append(c.unlike, c.record())...)
 }
 
 // installAnsible makes sure of Debian's Ansible on this machine.
@@ -200,7 +203,9 @@ func (c *comparison) once(ctx context.Context, number int, order []tool) error {
 				}
 				for _, h := range hostNames {
 					if d := difference(left[s][h], prints[h]); d != "" {
-						return fmt.Errorf("%s: the tools leave %s in different states (- %s, + %s):\n%s", s, h, order[0].name(), t.name(), d)
+						err := fmt.Errorf("run %d, %s: the tools leave %s in different states (- %s, + %s):\n%s", number, s, h, order[0].name(), t.name(), d)
+						fmt.Println("bench:", err)
+						c.unlike = append(c.unlike, err)
 					}
 				}
 			}
