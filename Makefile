@@ -144,7 +144,7 @@ report: up
 		bin/lab exec -- bin/e2e.test -test.v -test.timeout 6h -test.run '/$(SCENARIOS)' || failed="$$failed, scenarios"; \
 	bin/lab down; \
 	$(MAKE) --no-print-directory bench || failed="$$failed, benchmarks"; \
-	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the report says so too" >&2; exit 1; }
+	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the reasons are above, and what did not run is not in the report" >&2; exit 1; }
 merge:
 	@go run ./tests/report/cmd/report -results '$(RESULTS)'
 

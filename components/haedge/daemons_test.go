@@ -175,6 +175,10 @@ func FuzzArgs(f *testing.F) {
 	f.Add("x{y}", "exa mple.org", "/\n}", "b;", "fe80::1%eth0", "a.b", "CNAME", "@", uint16(65535), int16(-5), int64(-1))
 	f.Add("default", "localhost", "/%[src]", "default-server", "2001:db8::1", "*", "A", "10.10.0.100", uint16(53), int16(256), int64(3600e9))
 	f.Add("health", "xn--bcher-kva.example", "/~", "check", "255.255.255.255", "www2", "CAA", `0 issue "ca.example;x"`, uint16(8402), int16(1), int64(60e9))
+	f.Add("-", "a-.example.org", "/%00", "-b", "10.10.0.255", "_", "TXT", `"a" "b"`, uint16(1024), int16(255), int64(100*time.Millisecond))
+	f.Add("site", "www.example.org.", `/a"b`, "b.c", "0.0.0.0", "@", "NS", "ns1", uint16(443), int16(1), int64(1001*time.Millisecond))
+	f.Add("all", "*.*.org", "/a\\ b", "disabled", "10.10.0.1", "a.b.c.d", "CAA", "128 iodef \"mailto:a@b\"", uint16(8404), int16(100), int64(24*time.Hour))
+	f.Add("0", "xn--.example", "/$host", "${HOME}", "224.0.0.18", "in-addr", "SRV", "0 0 0 .", uint16(1), int16(2), int64(24*time.Hour+1))
 	f.Add("edges", "1.2.3.4", "/'", "0", "10.10.0.11", "x", "MX", "10 a..b", uint16(22), int16(3), int64(1500e6))
 	f.Fuzz(func(t *testing.T, name, hostName, path, backend, address, owner, kind, value string, port uint16, weight int16, d int64) {
 		duration := time.Duration(d)

@@ -324,6 +324,7 @@ func FuzzFirewall(f *testing.F) {
 	f.Add("dns", "tcp", 53, 53, "lan", "10.0.0.0/8", "198.51.100.0/24")
 	f.Add(`a: "b"`, "icmp", 0, 0, "::/0", "0.0.0.0/0", "lan6")
 	f.Add("x", "vrrp", 1, 65535, "10.10.0.0/25", "10.10.0.0/24", "10.10.0.1")
+	f.Add("#", "tcp", 0, 65536, "0.0.0.0/1", "128.0.0.0/1", "255.255.255.255/32")
 	f.Add("y\n}", "udp", 80, 443, "fe80::1%eth0", "::ffff:1.2.3.4", "edge1")
 	f.Fuzz(func(t *testing.T, name, protocol string, port1, port2 int, from1, from2, ssh string) {
 		flow := func(f Flow) func(*BaseArgs) {
@@ -382,6 +383,8 @@ func FuzzUsers(f *testing.F) {
 	f.Add("alice", "adm", "/bin/bash", "root")
 	f.Add("_x-1", "a", "/bin/../x y", "all")
 	f.Add("all", "ALL", "/", "%admin")
+	f.Add("root", "sudo", "/usr/sbin/nologin", "*")
+	f.Add("a-", "x,y", "/bin/sh -c x", "!root")
 	f.Fuzz(func(t *testing.T, name, group, shell, allow string) {
 		user := func(change func(*User)) func(*BaseArgs) {
 			return func(a *BaseArgs) {
@@ -440,6 +443,8 @@ func FuzzKernel(f *testing.F) {
 func FuzzNetwork(f *testing.F) {
 	f.Add("lab.example", "eth0", "10.10.0.12", "52:54:00:00:00:01", "active-backup", "eth1", "eth2", "10.10.0.1", int64(100), 1500)
 	f.Add("x", "en p", "fd00:10::5", "", "802.3ad", "eth1", "eth1", "", int64(-1), 9000)
+	f.Add("xn--a.example", "eth0.100", "10.10.0.254", "01:00:5e:00:00:01", "balance-alb", "eth0:1", "*", "10.10.0.12", int64(1), 68)
+	f.Add("a.b.", "!", "10.10.0.13", "52-54-00-00-00-01", "broadcast", "en*", "eth0", "fd00:10::1", int64(1<<40), 65536)
 	f.Add("x", "bond0", "10.10.0.5", "", "balance-rr", "a.1", "b_2", "10.10.0.254", int64(0), 0)
 	f.Fuzz(func(t *testing.T, domain, name, address, mac, mode, member1, member2, target string, ms int64, mtu int) {
 		// edge2 has one port; here it is a bond, and each input changes one thing.
