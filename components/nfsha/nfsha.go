@@ -8,10 +8,10 @@
 // leaves the hosts' base system, disks and firewall to package host: it only
 // says which traffic it needs ([NFSHAClusterArgs.Flows]).
 //
-// Not proven yet, and so not part of the platform: what stands here has been
-// compiled, validated and compared with golden files, its configuration has
-// been accepted by Debian 13's own checkers, and its handler has been tested
-// against Pacemaker 3; docs/open.md lists what has not been seen on hosts.
+// Not proven yet, and so not part of the platform: it has been brought up on
+// hosts and has failed over without losing a write, but a planned move still
+// fences the host that is left; docs/open.md lists this and what has not been
+// seen on hosts.
 package nfsha
 
 import (
@@ -131,7 +131,7 @@ func keep(ctx *pulumi.Context, name, value string, parent pulumi.Resource) (pulu
 
 // mountOptions make a client wait for a server that is away, for as long as it
 // takes: a soft mount would lose what it was writing.
-var mountOptions = []string{"nfsvers=4.2", "hard", "proto=tcp", "timeo=50", "retrans=2", "noresvport"}
+var mountOptions = []string{"nfsvers=4.2", "hard", "proto=tcp", "timeo=50", "retrans=2"}
 
 // outputs tells the rest of the program where everything is, once it is there.
 func (c *NFSHACluster) outputs(ctx *pulumi.Context, a *NFSHAClusterArgs, last []pulumi.Resource) error {

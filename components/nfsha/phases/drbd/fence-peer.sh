@@ -40,13 +40,15 @@ who_may() {
 }
 
 # peer_state: online, offline (clean), unclean or unknown, as Pacemaker's
-# scheduler sees it.
+# scheduler sees it. A host that is joining counts as online: it gets the CIB
+# before it gets anything to do. It may have to wait for us: Pacemaker lets
+# nobody in while a promotion is under way, and that waits for this handler.
 peer_state() {
 	line=$(crm_mon --output-as=xml --one-shot --include=none,nodes 2>/dev/null | grep "<node name=\"$peer\"" | head -n 1) || :
 	case $(printf '%s' "$line" | attribute online)/$(printf '%s' "$line" | attribute unclean)/$(printf '%s' "$line" | attribute pending) in
-	true/false/false) echo online ;;
+	true/false/*) echo online ;;
 	false/false/*) echo offline ;;
-	true/true/* | false/true/* | true/false/true) echo unclean ;;
+	*/true/*) echo unclean ;;
 	*) echo unknown ;;
 	esac
 }
@@ -62,15 +64,20 @@ if [ -z "$peer" ]; then
 fi
 
 tell notice "asked to keep $peer from being promoted"
-was_unclean=
+# Seen out of the cluster once, it cannot come back but with the constraint.
+was_unclean='' was_offline=''
 while :; do
 	# Without quorum nothing that is written here counts.
 	if quorate; then
+		case $(peer_state) in
+		offline) was_offline=yes ;;
+		unclean) was_unclean=yes ;;
+		esac
 		case $(who_may) in
 		"$me") placed=yes ;;
 		'')
 			placed=no
-			if [ "$(my_disk)" = UpToDate ] || [ "$(peer_state)" = online ]; then
+			if [ "$(my_disk)" = UpToDate ] || { [ -z "$was_offline" ] && [ "$(peer_state)" = online ]; }; then
 				cibadmin --create --scope constraints --sync-call --timeout=10 --xml-text "
 <rsc_location id=\"$id\" rsc=\"$clone\">
   <rule id=\"$id-rule\" role=\"Promoted\" score=\"-INFINITY\">
@@ -85,14 +92,9 @@ while :; do
 		*) end err "$(who_may) has newer data; nothing is promoted or written here" 1 ;;
 		esac
 		if [ $placed = yes ]; then
-			case $(peer_state) in
-			online) ! answers || ! quorate || [ "$(peer_state)" != online ] || end notice "$peer is there and cannot be promoted" 4 ;;
-			offline)
-				[ -z "$was_unclean" ] || end notice "$peer has been fenced" 7
-				end notice "$peer is out of the cluster" 5
-				;;
-			unclean) was_unclean=yes ;;
-			esac
+			[ -z "$was_offline" ] || [ -z "$was_unclean" ] || end notice "$peer has been fenced" 7
+			[ -z "$was_offline" ] || end notice "$peer is out of the cluster" 5
+			! answers || ! quorate || [ "$(peer_state)" != online ] || end notice "$peer is there and cannot be promoted" 4
 		fi
 	fi
 	! late || end err "after $limit s: quorum $(crm_node --quorum 2>/dev/null || echo unknown), $peer is $(peer_state); writes stay frozen until it is fenced" 1
