@@ -50,8 +50,6 @@ type comparison struct {
 	tools  []tool
 	phases int // phases and libraries over all hosts
 	costs  map[string]map[step][]cost
-	// bare says whether to begin on hosts without packages too.
-	bare bool
 	// beyond counts halinux's SSH connections beyond one per phase in a first
 	// run, and all of those in a run without changes.
 	beyond map[step][]int
@@ -80,26 +78,34 @@ func compare(ctx context.Context, runs int, within time.Duration, bare bool, lab
 		}
 	}()
 	h, a := halinuxTool{b, halinuxProgram}, ansibleTool{b}
-	c := comparison{testbed: b, tools: []tool{h, a}, bare: bare, costs: map[string]map[step][]cost{}, beyond: map[step][]int{}}
+	c := comparison{testbed: b, tools: []tool{h, a}, costs: map[string]map[step][]cost{}, beyond: map[step][]int{}}
 	fmt.Println("bench: asking halinux for the work")
 	if err := c.learn(ctx, h); err != nil {
 		return fmt.Errorf("asking halinux for the work: %w", err)
 	}
+	// The hosts without packages come last: apt takes most of their time, which
+	// is the same for both, and what time is left may not be enough.
+	kinds := []kind{{"topology-packages.yaml", []step{first, noop, change, drift}}}
+	if bare {
+		kinds = append(kinds, kind{"topology.yaml", []step{firstBare}})
+	}
 	var longest time.Duration
-	for n := range runs {
-		begun := time.Now()
-		if n > 0 && begun.Add(longest).After(start.Add(within)) {
-			fmt.Printf("bench: %d of %d runs: a further one would not end within %s\n", n, runs, within)
-			break
+	for _, k := range kinds {
+		for n := range runs {
+			begun := time.Now()
+			if begun.Add(longest).After(start.Add(within)) {
+				fmt.Printf("bench: %s: %d of %d runs; a further one would not end within %s\n", k.steps[0], n, runs, within)
+				break
+			}
+			order := slices.Clone(c.tools)
+			if n%2 == 1 {
+				slices.Reverse(order)
+			}
+			if err := c.once(ctx, n+1, k, order); err != nil {
+				return errors.Join(err, c.record()) // what was measured so far
+			}
+			longest = max(longest, time.Since(begun))
 		}
-		order := slices.Clone(c.tools)
-		if n%2 == 1 {
-			slices.Reverse(order)
-		}
-		if err := c.once(ctx, n+1, order); err != nil {
-			return errors.Join(err, c.record()) // what was measured so far
-		}
-		longest = max(longest, time.Since(begun))
 	}
 	return errors.Join(append(c.unlike, c.record())...)
 }
@@ -136,77 +142,72 @@ func unpack(dir string) error {
 	})
 }
 
-// once lets each tool do all steps, and compares what they left.
-func (c *comparison) once(ctx context.Context, number int, order []tool) error {
+// kind is a kind of fresh hosts, and what is done on them.
+type kind struct {
+	topology string
+	steps    []step
+}
+
+// once lets each tool do all steps on hosts of one kind, and compares what they left.
+func (c *comparison) once(ctx context.Context, number int, k kind, order []tool) error {
 	left := map[step]map[string]string{} // what the first tool left, by step and host
 	for _, t := range order {
 		if c.costs[t.name()] == nil {
 			c.costs[t.name()] = map[step][]cost{}
 		}
-		for _, half := range []struct {
-			topology string
-			steps    []step
-		}{
-			{"topology.yaml", []step{firstBare}},
-			{"topology-packages.yaml", []step{first, noop, change, drift}},
-		} {
-			if half.topology == "topology.yaml" && !c.bare {
+		if err := c.fresh(ctx, k.topology); err != nil {
+			return err
+		}
+		if err := t.begin(); err != nil {
+			return err
+		}
+		for _, s := range k.steps {
+			if s == drift {
+				if _, err := c.on(ctx, driftHost, "printf '# by hand\\n' >>"+driftFile); err != nil {
+					return err
+				}
+			}
+			before, err := c.connections(ctx)
+			if err != nil {
+				return err
+			}
+			cost, err := t.run(ctx, s)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", t.name(), s, err)
+			}
+			after, err := c.connections(ctx)
+			if err != nil {
+				return err
+			}
+			// Asking took one on each host.
+			made := after - before - len(hostNames)
+			fmt.Printf("bench: run %d, %s, %s: %.1f s, CPU %.1f s, %d SSH connections\n", number, t.name(), s, cost.Wall.Seconds(), cost.CPU.Seconds(), made)
+			c.costs[t.name()][s] = append(c.costs[t.name()][s], cost)
+			if t.name() == "halinux" {
+				switch s {
+				case first:
+					// Each host is looked at once before a new stack is built.
+					c.beyond[s] = append(c.beyond[s], max(0, made-c.phases-len(hostNames)))
+				case noop:
+					c.beyond[s] = append(c.beyond[s], made)
+				}
+			}
+			if s == drift {
 				continue
 			}
-			if err := c.fresh(ctx, half.topology); err != nil {
+			prints, err := c.onAll(ctx, fingerprint)
+			if err != nil {
 				return err
 			}
-			if err := t.begin(); err != nil {
-				return err
+			if left[s] == nil {
+				left[s] = prints
+				continue
 			}
-			for _, s := range half.steps {
-				if s == drift {
-					if _, err := c.on(ctx, driftHost, "printf '# by hand\\n' >>"+driftFile); err != nil {
-						return err
-					}
-				}
-				before, err := c.connections(ctx)
-				if err != nil {
-					return err
-				}
-				cost, err := t.run(ctx, s)
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", t.name(), s, err)
-				}
-				after, err := c.connections(ctx)
-				if err != nil {
-					return err
-				}
-				// Asking took one on each host.
-				made := after - before - len(hostNames)
-				fmt.Printf("bench: run %d, %s, %s: %.1f s, CPU %.1f s, %d SSH connections\n", number, t.name(), s, cost.Wall.Seconds(), cost.CPU.Seconds(), made)
-				c.costs[t.name()][s] = append(c.costs[t.name()][s], cost)
-				if t.name() == "halinux" {
-					switch s {
-					case first:
-						// Each host is looked at once before a new stack is built.
-						c.beyond[s] = append(c.beyond[s], max(0, made-c.phases-len(hostNames)))
-					case noop:
-						c.beyond[s] = append(c.beyond[s], made)
-					}
-				}
-				if s == drift {
-					continue
-				}
-				prints, err := c.onAll(ctx, fingerprint)
-				if err != nil {
-					return err
-				}
-				if left[s] == nil {
-					left[s] = prints
-					continue
-				}
-				for _, h := range hostNames {
-					if d := difference(left[s][h], prints[h]); d != "" {
-						err := fmt.Errorf("run %d, %s: the tools leave %s in different states (- %s, + %s):\n%s", number, s, h, order[0].name(), t.name(), d)
-						fmt.Println("bench:", err)
-						c.unlike = append(c.unlike, err)
-					}
+			for _, h := range hostNames {
+				if d := difference(left[s][h], prints[h]); d != "" {
+					err := fmt.Errorf("run %d, %s: the tools leave %s in different states (- %s, + %s):\n%s", number, s, h, order[0].name(), t.name(), d)
+					fmt.Println("bench:", err)
+					c.unlike = append(c.unlike, err)
 				}
 			}
 		}

@@ -106,7 +106,7 @@ func (b testbed) connections(ctx context.Context) (int, error) {
 // fingerprint is what a tool has left on a host: everything in /etc and
 // /usr/local, packages, accounts, kernel parameters, units, packet filter,
 // open ports. Not in it: what no two runs have in common (keys that the host
-// made, backups, caches), the tools' own folders, and the links for a boot by
+// made, backups, caches, what D-Bus starts on demand), the tools' own folders, and the links for a boot by
 // SysV's init, which halinux leaves alone.
 const fingerprint = `
 set -eu
@@ -148,7 +148,7 @@ echo '== kernel parameters'
 sysctl -a 2>/dev/null | grep -E '^(net\.ipv4\.(ip_nonlocal_bind|tcp_|ip_local_port)|vm\.swappiness|fs\.(file-max|inotify)|net\.core\.somaxconn)' | grep -v tcp_fastopen_key | sort
 echo '== units'
 systemctl list-unit-files --no-legend --plain -t service,timer | awk '$1 !~ /@/ {print $1, $2}' | sort
-systemctl list-units --no-legend --plain -t service,timer --state=active | awk '{print $1, $4}' | grep -v -E '^(user@|user-runtime|session|run-)' | sort
+systemctl list-units --no-legend --plain -t service,timer --state=active | awk '{print $1, $4}' | grep -v -E '^(user@|user-runtime|session|run-|systemd-hostnamed)' | sort
 echo '== packet filter'
 nft -s list ruleset 2>/dev/null || :
 echo '== ports'
