@@ -83,15 +83,19 @@ func killedRuns(t *testing.T, b *Bed, f *facts) {
 	b.Record(t, m)
 }
 
-// whole sees that no host has half a file, half a package or a run's remains.
-func (b *Bed) whole(t testing.TB) {
+// whole sees that no host has half a file, half a package or a run's remains,
+// and returns how many there are.
+func (b *Bed) whole(t testing.TB) int {
 	t.Helper()
+	halves := 0
 	for name := range b.hosts {
 		left := b.On(t, name, `find /etc /usr/local -name '*.halinux' 2>/dev/null || :; dpkg --audit`)
 		if strings.TrimSpace(left) != "" {
 			t.Errorf("%s: half of something was left:\n%s", name, left)
+			halves += len(strings.Split(strings.TrimSpace(left), "\n"))
 		}
 	}
+	return halves
 }
 
 // edit is something that a person does to a host by hand.
@@ -243,11 +247,11 @@ func rebootInPhase(t *testing.T, b *Bed, f *facts) {
 		has(t, r.Output(), host)
 	}
 	b.Up(t, withExtra)
-	b.whole(t)
+	halves := b.whole(t)
 	if r := b.Do(t, "drift"); r.Code != 0 {
 		t.Errorf("drift after the second run:\n%s", tail(r.Output()))
 	}
-	b.Record(t, report.Measurement{ID: "C2", Scenario: "a host loses power during its phase", Metric: "half-written files", Unit: "files", Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
+	b.Record(t, report.Measurement{ID: "C2", Scenario: "a host loses power during its phase", Metric: "half-written files", Unit: "files", Value: float64(halves), Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
 	b.Up(t)
 }
 
@@ -273,8 +277,8 @@ done`)
 	if again.Wait(t, patience); again.Code != 0 {
 		t.Fatalf("the next run failed:\n%s", tail(again.Output()))
 	}
-	b.whole(t)
-	b.Record(t, report.Measurement{ID: "C3", Scenario: "ssh cut in the middle of a script", Metric: "half-written files", Unit: "files", Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
+	halves := b.whole(t)
+	b.Record(t, report.Measurement{ID: "C3", Scenario: "ssh cut in the middle of a script", Metric: "half-written files", Unit: "files", Value: float64(halves), Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
 	b.Up(t)
 }
 
@@ -373,7 +377,13 @@ func mirrorDown(t *testing.T, b *Bed, f *facts) {
 	if r.Wait(t, patience); r.Code != 0 {
 		t.Errorf("up failed though the mirror came back:\n%s", tail(r.Output()))
 	}
-	has(t, r.Output(), host)
+	named := 0 // the errors that say where and why
+	names := func(r *Run, words ...string) {
+		t.Helper()
+		has(t, r.Output(), words...)
+		named++
+	}
+	names(r, host, "trying again")
 	b.Up(t)
 
 	release := b.aptLocked(t, host)
@@ -389,12 +399,13 @@ func mirrorDown(t *testing.T, b *Bed, f *facts) {
 	if r.Wait(t, patience); r.Code != 0 {
 		t.Errorf("up failed though apt's lock was freed:\n%s", tail(r.Output()))
 	}
+	names(r, host, "lock")
 	r = b.Do(t, "up", withExtra, Append("no-such-package", baseKey, "packages", "install"))
 	if r.Code == 0 {
 		t.Error("up succeeded with a package that does not exist")
 	}
-	has(t, r.Output(), host, "no-such-package")
-	b.Record(t, report.Measurement{ID: "C5", Scenario: "package mirror down, apt locked, package unknown", Metric: "errors without host and reason", Unit: "errors", Note: fmt.Sprintf("an unknown package was refused after %.0f s", r.Took.Seconds())})
+	names(r, host, "no-such-package")
+	b.Record(t, report.Measurement{ID: "C5", Scenario: "package mirror down, apt locked, package unknown", Metric: "errors that name host and reason", Unit: "of 3", Value: float64(named), Limit: 3, AtLeast: true, Note: fmt.Sprintf("an unknown package was refused after %.0f s", r.Took.Seconds())})
 	b.Up(t)
 }
 
@@ -636,12 +647,14 @@ func replaced(t *testing.T, b *Bed, f *facts) {
 		t.Error("up went on with a host whose key is another")
 	}
 	has(t, r.Output(), host, "key")
+	touched := 0
 	if out := b.On(t, host, "ls -d /var/lib/halinux 2>/dev/null || :"); out != "" {
+		touched++
 		t.Error("the fresh host was touched before its key was accepted")
 	}
 	b.Up(t)
 	Until(t, 3*time.Minute, "the platform to be well", func() error { return b.Well(f) })
 	b.NoDrift(t)
 	b.Unchanged(t)
-	b.Record(t, report.Measurement{ID: "C10", Scenario: "a host is replaced by a fresh one under its address", Metric: "touched before its key was accepted", Unit: "hosts", Note: "refused, then rebuilt once the key was accepted"})
+	b.Record(t, report.Measurement{ID: "C10", Scenario: "a host is replaced by a fresh one under its address", Metric: "touched before its key was accepted", Unit: "hosts", Value: float64(touched), Note: "refused, then rebuilt once the key was accepted"})
 }
