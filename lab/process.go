@@ -189,7 +189,8 @@ func killAll(match func(pid int) bool) error {
 	spared := ancestors()
 	deadline := time.Now().Add(killDeadline)
 	for {
-		pids := findProcesses(func(pid int) bool { return !spared[pid] && !zombie(pid) && match(pid) })
+		ours := func(pid int) bool { return !spared[pid] && !zombie(pid) && match(pid) }
+		pids := findProcesses(ours)
 		if len(pids) == 0 {
 			return nil
 		}
@@ -197,9 +198,22 @@ func killAll(match func(pid int) bool) error {
 			return fmt.Errorf("processes %v do not die", pids)
 		}
 		for _, pid := range pids {
-			unix.Kill(pid, unix.SIGKILL)
+			killIf(pid, ours)
 		}
 		pause(5 * time.Millisecond)
+	}
+}
+
+// killIf kills a process that matches. It holds on to the process while it
+// looks, since the number may be another one's a moment later.
+func killIf(pid int, match func(pid int) bool) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it has ended
+	}
+	defer unix.Close(fd)
+	if match(pid) {
+		unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }
 
