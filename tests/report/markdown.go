@@ -121,7 +121,11 @@ func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func cell(s string) string { return strings.ReplaceAll(strings.ReplaceAll(s, "|", "\\|"), "\n", " ") }
 
+// figure shows three significant digits, or all of a whole number.
 func figure(v float64, unit string) string {
+	if v != float64(int64(v)) && v < 1000 {
+		v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
+	}
 	s := strconv.FormatFloat(v, 'f', -1, 64)
 	if unit != "" {
 		s += " " + unit

@@ -48,7 +48,7 @@ func TestAppendMergeAndJudge(t *testing.T) {
 	md := Report{Results: got}.Markdown()
 	require.Contains(t, md, "3 of 4 figures are within their limits")
 	require.Contains(t, md, "### F2: power off\n")
-	require.Contains(t, md, "| outage | 3 | 3.6 s | 3.812 s | ≤ 3.7 s | **no** | slow |")
+	require.Contains(t, md, "| outage | 3 | 3.6 s | 3.81 s | ≤ 3.7 s | **no** | slow |")
 	require.Contains(t, md, "≥ 20")
 	require.Contains(t, md, "| failed | 1 | 0 requests | 0 requests | 0 requests | yes |")
 }
