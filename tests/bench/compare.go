@@ -59,7 +59,8 @@ type comparison struct {
 }
 
 // compare lets both tools do the same work on the same hosts in turn. No run is
-// begun that would not end within the given time, going by the longest so far.
+// begun that would not end within the given time, going by the longest of its
+// kind so far.
 func compare(ctx context.Context, runs int, within time.Duration, bare bool, labProgram, halinuxProgram, dir string) error {
 	start := time.Now()
 	if err := installAnsible(ctx); err != nil {
@@ -89,8 +90,8 @@ func compare(ctx context.Context, runs int, within time.Duration, bare bool, lab
 	if bare {
 		kinds = append(kinds, kind{"topology.yaml", []step{firstBare}})
 	}
-	var longest time.Duration
 	for _, k := range kinds {
+		var longest time.Duration // of this kind's runs
 		for n := range runs {
 			begun := time.Now()
 			if begun.Add(longest).After(start.Add(within)) {
