@@ -39,12 +39,12 @@ func (a *HAEdgeArgs) acmePhase(string, secrets) (host.Phase, error) {
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := phase("acme", append(files,
+	p, err := host.NewPhase(phases, "acme", append(files,
 		host.File{Path: "/etc/dehydrated/config", Content: config},
 		host.File{Path: "/etc/dehydrated/domains.txt", Content: domains.String()},
-		executable(embedded("/etc/dehydrated/hook.sh", "acme/hook.sh")),
-		embedded("/etc/systemd/system/halinux-acme.service", "acme/halinux-acme.service"),
-		embedded("/etc/systemd/system/halinux-acme.timer", "acme/halinux-acme.timer"),
+		host.Embedded(phases, "/etc/dehydrated/hook.sh", "phases/acme/hook.sh").Executable(),
+		host.Embedded(phases, "/etc/systemd/system/halinux-acme.service", "phases/acme/halinux-acme.service"),
+		host.Embedded(phases, "/etc/systemd/system/halinux-acme.timer", "phases/acme/halinux-acme.timer"),
 	)...)
 	p.Vars = map[string]string{"acme_sites": strings.Join(a.acmeSites(), " ")}
 	return p, err

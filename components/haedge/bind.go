@@ -236,9 +236,9 @@ func (a *HAEdgeArgs) bindPhase(h string, s secrets) (host.Phase, error) {
 	if err != nil {
 		return host.Phase{}, err
 	}
-	key := embedded("/etc/bind/transfer.key", "bind/transfer.key")
+	key := host.Embedded(phases, "/etc/bind/transfer.key", "phases/bind/transfer.key")
 	key.Owner, key.Mode = "root:bind", 0o640
-	p, err := phase("bind", append(files, host.File{Path: "/etc/bind/named.conf", Content: config}, key)...)
+	p, err := host.NewPhase(phases, "bind", append(files, host.File{Path: "/etc/bind/named.conf", Content: config}, key)...)
 	p.Secrets = map[string]pulumi.StringInput{"transfer": s.transfer}
 	p.Vars = map[string]string{"zones": ""}
 	if primary {

@@ -96,9 +96,9 @@ func (a *HAEdgeArgs) frrPhase(h string, _ secrets) (host.Phase, error) {
 	if err != nil {
 		return host.Phase{}, err
 	}
-	daemons := embedded("/etc/frr/daemons", "frr/daemons")
+	daemons := host.Embedded(phases, "/etc/frr/daemons", "phases/frr/daemons")
 	daemons.Owner, daemons.Mode = "frr:frr", 0o640
-	p, err := phase("frr",
+	p, err := host.NewPhase(phases, "frr",
 		host.File{Path: "/etc/frr/frr.conf", Content: config, Owner: "frr:frr", Mode: 0o640},
 		daemons,
 	)

@@ -63,11 +63,11 @@ func (a *HAEdgeArgs) haproxyPhase(h string, _ secrets) (host.Phase, error) {
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := phase("haproxy", append(files,
+	p, err := host.NewPhase(phases, "haproxy", append(files,
 		host.File{Path: "/etc/haproxy/haproxy.cfg", Content: config},
-		embedded("/etc/systemd/system/haproxy.service.d/halinux.conf", "haproxy/halinux.conf"),
-		embedded("/etc/tmpfiles.d/halinux-haproxy.conf", "haproxy/tmpfiles.conf"),
-		embedded("/etc/sysctl.d/60-halinux-edge.conf", "haproxy/sysctl.conf"),
+		host.Embedded(phases, "/etc/systemd/system/haproxy.service.d/halinux.conf", "phases/haproxy/halinux.conf"),
+		host.Embedded(phases, "/etc/tmpfiles.d/halinux-haproxy.conf", "phases/haproxy/tmpfiles.conf"),
+		host.Embedded(phases, "/etc/sysctl.d/60-halinux-edge.conf", "phases/haproxy/sysctl.conf"),
 	)...)
 	p.Secrets = cas
 	return p, err

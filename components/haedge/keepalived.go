@@ -125,16 +125,16 @@ func (a *HAEdgeArgs) keepalivedPhase(h string, _ secrets) (host.Phase, error) {
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := phase("keepalived",
+	p, err := host.NewPhase(phases, "keepalived",
 		host.File{Path: "/etc/keepalived/keepalived.conf", Content: config},
 		host.File{Path: "/etc/keepalived/maintenance", Content: maintenance},
 		host.File{Path: "/etc/keepalived/withdrawn", Content: maintenance},
-		executable(embedded("/usr/local/lib/halinux/edge-serving", "keepalived/edge-serving.sh")),
-		executable(embedded("/usr/local/lib/halinux/edge-backends", "keepalived/edge-backends.sh")),
-		executable(embedded("/usr/local/lib/halinux/edge-watch", "keepalived/edge-watch.sh")),
-		executable(embedded("/usr/local/lib/halinux/edge-joins", "keepalived/edge-joins.sh")),
+		host.Embedded(phases, "/usr/local/lib/halinux/edge-serving", "phases/keepalived/edge-serving.sh").Executable(),
+		host.Embedded(phases, "/usr/local/lib/halinux/edge-backends", "phases/keepalived/edge-backends.sh").Executable(),
+		host.Embedded(phases, "/usr/local/lib/halinux/edge-watch", "phases/keepalived/edge-watch.sh").Executable(),
+		host.Embedded(phases, "/usr/local/lib/halinux/edge-joins", "phases/keepalived/edge-joins.sh").Executable(),
 		host.File{Path: "/etc/systemd/system/halinux-edge-watch.service", Content: unit},
-		embedded("/etc/systemd/system/keepalived.service.d/halinux.conf", "keepalived/halinux.conf"),
+		host.Embedded(phases, "/etc/systemd/system/keepalived.service.d/halinux.conf", "phases/keepalived/halinux.conf"),
 	)
 	var all, lan []string
 	for _, v := range a.vipsOf(nil) {

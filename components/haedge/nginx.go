@@ -74,10 +74,10 @@ func (a *HAEdgeArgs) nginxPhase(h string, s secrets) (host.Phase, error) {
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := phase("nginx", append(files,
+	p, err := host.NewPhase(phases, "nginx", append(files,
 		host.File{Path: "/etc/nginx/nginx.conf", Content: config},
-		embedded("/etc/systemd/system/nginx.service.d/halinux.conf", "nginx/halinux.conf"),
-		embedded("/etc/tmpfiles.d/halinux-nginx.conf", "nginx/tmpfiles.conf"),
+		host.Embedded(phases, "/etc/systemd/system/nginx.service.d/halinux.conf", "phases/nginx/halinux.conf"),
+		host.Embedded(phases, "/etc/tmpfiles.d/halinux-nginx.conf", "phases/nginx/tmpfiles.conf"),
 	)...)
 	p.Secrets = phaseSecrets
 	p.Vars = map[string]string{"private_sites": strings.Join(private, " "), "acme_sites": strings.Join(a.acmeSites(), " ")}

@@ -75,26 +75,6 @@ func plan(a *HAEdgeArgs, s secrets) (map[string][]host.Phase, error) {
 	return all, nil
 }
 
-// phase reads the scripts of one phase and its plain files.
-func phase(name string, files ...host.File) (host.Phase, error) {
-	p := host.Phase{Name: name, Files: files}
-	return p, p.Scripts(phases, "phases/"+name)
-}
-
-// embedded is a file that is the same on every edge.
-func embedded(path, source string) host.File {
-	b, err := phases.ReadFile("phases/" + source)
-	if err != nil {
-		panic(err) // go:embed holds what the tree holds
-	}
-	return host.File{Path: path, Content: string(b)}
-}
-
-func executable(f host.File) host.File {
-	f.Mode = 0o755
-	return f
-}
-
 func (a *HAEdgeArgs) hostNames() []string {
 	var names []string
 	for _, h := range a.Hosts {

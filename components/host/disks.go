@@ -188,13 +188,9 @@ func (d Disks) Phase(h Host) (Phase, error) {
 		if err != nil {
 			return p, err
 		}
-		event, err := phaseFiles.ReadFile("phases/disks/array-event.sh")
-		if err != nil {
-			return p, err
-		}
 		p.Files = []File{
 			{Path: "/etc/mdadm/mdadm.conf", Content: config},
-			{Path: "/usr/local/lib/halinux/array-event", Content: string(event), Mode: 0o755},
+			Embedded(phaseFiles, "/usr/local/lib/halinux/array-event", "phases/disks/array-event.sh").Executable(),
 		}
 	}
 	return p, p.Scripts(phaseFiles, "phases/disks")

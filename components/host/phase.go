@@ -57,6 +57,30 @@ type File struct {
 	Owner   string      // default root:root
 }
 
+// NewPhase is a phase of these files and of the scripts below phases/<name> in a
+// component's embedded ones. Without a converge.sh there, it is an error.
+func NewPhase(embedded fs.FS, name string, files ...File) (Phase, error) {
+	p := Phase{Name: name, Files: files}
+	return p, p.Scripts(embedded, "phases/"+name)
+}
+
+// Embedded is a file that is the same on every host, from a component's embedded
+// ones. It panics where there is none of this name: the compiler embeds what
+// stands in the source tree, and a test of the component finds it out.
+func Embedded(embedded fs.FS, path, name string) File {
+	b, err := fs.ReadFile(embedded, name)
+	if err != nil {
+		panic(err)
+	}
+	return File{Path: path, Content: string(b)}
+}
+
+// Executable is the file as one that all may run.
+func (f File) Executable() File {
+	f.Mode = 0o755
+	return f
+}
+
 // Scripts reads converge.sh, check.sh and remove.sh of one phase from the
 // component's embedded files into p; the last two may be absent.
 func (p *Phase) Scripts(files fs.FS, dir string) error {

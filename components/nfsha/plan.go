@@ -102,27 +102,6 @@ func plan(a *NFSHAClusterArgs, s secrets) ([]step, error) {
 	return steps, err
 }
 
-// phase reads the scripts of one phase.
-func phase(name string, files ...host.File) (host.Phase, error) {
-	p := host.Phase{Name: name, Files: files}
-	return p, p.Scripts(phases, "phases/"+name)
-}
-
-// embedded is a file that is the same everywhere.
-func embedded(path, source string) host.File {
-	b, err := phases.ReadFile("phases/" + source)
-	if err != nil {
-		panic(err) // go:embed holds what the tree holds
-	}
-	return host.File{Path: path, Content: string(b)}
-}
-
-func program(path, source string) host.File {
-	f := embedded(path, source)
-	f.Mode = 0o755
-	return f
-}
-
 // rendered is a file made from a template.
 func rendered(path, source string, values any) (host.File, error) {
 	text, err := host.Render(phases, "phases/"+source, values)
@@ -245,10 +224,10 @@ func (a *NFSHAClusterArgs) clients(p Project) []string {
 // ---- the witness --------------------------------------------------------------
 
 func (a *NFSHAClusterArgs) witnessPhase(_ string, s secrets) (host.Phase, error) {
-	p, err := phase("witness",
+	p, err := host.NewPhase(phases, "witness",
 		host.File{Path: "/etc/corosync/halinux/ca.pem", Content: "[secret witness-ca]\n"},
 		host.File{Path: "/etc/corosync/halinux/own.pem", Content: "[secret witness-own]\n"},
-		program(lib+"certificates", "witness/certificates.sh"),
+		host.Embedded(phases, lib+"certificates", "phases/witness/certificates.sh").Executable(),
 	)
 	p.Secrets = map[string]pulumi.StringInput{"witness-ca": s.ca, "witness-own": s.witness}
 	return p, err
@@ -285,12 +264,12 @@ func (a *NFSHAClusterArgs) drbdPhase(_ string, s secrets) (host.Phase, error) {
 		}
 		files = append(files, file)
 	}
-	p, err := phase("drbd", append(files,
-		embedded("/etc/drbd.d/global_common.conf", "drbd/global_common.conf"),
-		embedded("/etc/modules-load.d/halinux-drbd.conf", "drbd/modules.conf"),
-		program(lib+"drbd-fence-peer", "drbd/fence-peer.sh"),
-		program(lib+"drbd-unfence-peer", "drbd/unfence-peer.sh"),
-		program(lib+"drbd-split-brain", "drbd/split-brain.sh"),
+	p, err := host.NewPhase(phases, "drbd", append(files,
+		host.Embedded(phases, "/etc/drbd.d/global_common.conf", "phases/drbd/global_common.conf"),
+		host.Embedded(phases, "/etc/modules-load.d/halinux-drbd.conf", "phases/drbd/modules.conf"),
+		host.Embedded(phases, lib+"drbd-fence-peer", "phases/drbd/fence-peer.sh").Executable(),
+		host.Embedded(phases, lib+"drbd-unfence-peer", "phases/drbd/unfence-peer.sh").Executable(),
+		host.Embedded(phases, lib+"drbd-split-brain", "phases/drbd/split-brain.sh").Executable(),
 	)...)
 	p.Secrets = map[string]pulumi.StringInput{"drbd": s.replication}
 	p.Vars = map[string]string{"resource": a.name(), "disk": "/dev/" + a.Volume}
@@ -352,15 +331,15 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		}
 		files = append(files, file)
 	}
-	p, err := phase("cluster", append(files,
+	p, err := host.NewPhase(phases, "cluster", append(files,
 		host.File{Path: "/etc/corosync/authkey", Content: "[secret cluster]\n", Mode: 0o400},
 		host.File{Path: "/etc/corosync/halinux/ca.pem", Content: "[secret witness-ca]\n"},
 		host.File{Path: "/etc/corosync/halinux/own.pem", Content: "[secret witness-own]\n"},
-		program(lib+"certificates", "witness/certificates.sh"),
-		program(lib+"cib-apply", "cluster/cib-apply.py"),
-		program(lib+"serves-here", "cluster/serves-here.sh"),
-		program("/usr/lib/ocf/resource.d/halinux/project", "cluster/project.sh"),
-		embedded("/etc/systemd/system/halinux-boot-id.service", "cluster/halinux-boot-id.service"),
+		host.Embedded(phases, lib+"certificates", "phases/witness/certificates.sh").Executable(),
+		host.Embedded(phases, lib+"cib-apply", "phases/cluster/cib-apply.py").Executable(),
+		host.Embedded(phases, lib+"serves-here", "phases/cluster/serves-here.sh").Executable(),
+		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/project", "phases/cluster/project.sh").Executable(),
+		host.Embedded(phases, "/etc/systemd/system/halinux-boot-id.service", "phases/cluster/halinux-boot-id.service"),
 	)...)
 	p.Vars = vars
 	p.Secrets = map[string]pulumi.StringInput{"cluster": s.cluster, "witness-ca": s.ca, "witness-own": s.node}
@@ -426,7 +405,7 @@ func (a *NFSHAClusterArgs) fencingPhase(_ string, s secrets) (host.Phase, error)
 		return host.Phase{}, err
 	}
 	cib.Mode = 0o600
-	p, err := phase("fencing", cib)
+	p, err := host.NewPhase(phases, "fencing", cib)
 	p.Secrets = phaseSecrets
 	p.Vars = map[string]string{"hosts": strings.Join(a.hostNames(), " ")}
 	return p, err
@@ -436,7 +415,7 @@ func (a *NFSHAClusterArgs) fencingPhase(_ string, s secrets) (host.Phase, error)
 func secretWord(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "-") }
 
 func (a *NFSHAClusterArgs) fenceTestPhase(h string, _ secrets) (host.Phase, error) {
-	p, err := phase("fence-test")
+	p, err := host.NewPhase(phases, "fence-test")
 	p.Vars = map[string]string{
 		"peer": a.other(h), "resource": a.name(),
 		"fence_seconds": fmt.Sprint(int(a.fencingTime().Seconds()) + 30),
@@ -446,7 +425,7 @@ func (a *NFSHAClusterArgs) fenceTestPhase(h string, _ secrets) (host.Phase, erro
 }
 
 func (a *NFSHAClusterArgs) volumePhase(h string, _ secrets) (host.Phase, error) {
-	p, err := phase("volume")
+	p, err := host.NewPhase(phases, "volume")
 	volume, _ := a.Disks[h].Find(a.Volume)
 	first := "no"
 	if h == a.hostNames()[0] {
@@ -483,7 +462,7 @@ func (a *NFSHAClusterArgs) resourcesPhase(_ string, _ secrets) (host.Phase, erro
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := phase("resources", cib)
+	p, err := host.NewPhase(phases, "resources", cib)
 	p.Vars = map[string]string{"cluster": a.name(), "vip": a.VIP}
 	return p, err
 }
