@@ -5,42 +5,22 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/tests/graph"
 )
-
-// graph notes what a program registers.
-type graph struct {
-	mu        sync.Mutex
-	resources map[string]pulumi.MockResourceArgs
-}
-
-func (g *graph) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.resources[args.Name] = args
-	outputs := args.Inputs.Copy()
-	if args.TypeToken == "pulumi:index:Stash" {
-		outputs["output"] = args.Inputs["input"]
-	}
-	return args.Name + "-id", outputs, nil
-}
-
-func (g *graph) Call(pulumi.MockCallArgs) (resource.PropertyMap, error) { return nil, nil }
 
 func run(t *testing.T, a *HAEdgeArgs, more func(*HAEdge), opts ...pulumi.ResourceOption) map[string]pulumi.MockResourceArgs {
 	t.Helper()
-	g := &graph{resources: map[string]pulumi.MockResourceArgs{}}
-	require.NoError(t, pulumi.RunErr(func(ctx *pulumi.Context) error {
+	return graph.Of(t, func(ctx *pulumi.Context) error {
 		e, err := NewHAEdge(ctx, "edge", a, opts...)
 		if err == nil && more != nil {
 			more(e)
 		}
 		return err
-	}, pulumi.WithMocks("project", "stack", g)))
-	return g.resources
+	})
 }
 
 func TestGraph(t *testing.T) {

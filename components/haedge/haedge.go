@@ -17,6 +17,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/stash"
 )
 
 // Type is the component's token in the state; it never changes.
@@ -87,7 +88,7 @@ func (a *HAEdgeArgs) secrets(ctx *pulumi.Context, name string, parent pulumi.Res
 		if s.transfer == nil {
 			key := make([]byte, 32)
 			rand.Read(key)
-			kept, err := keep(ctx, name+"-transfer-key", base64.StdEncoding.EncodeToString(key), parent)
+			kept, err := stash.Keep(ctx, name+"-transfer-key", base64.StdEncoding.EncodeToString(key), parent)
 			if err != nil {
 				return s, none, err
 			}
@@ -106,7 +107,7 @@ func (a *HAEdgeArgs) secrets(ctx *pulumi.Context, name string, parent pulumi.Res
 		if err != nil {
 			return s, none, err
 		}
-		if ca, err = keep(ctx, name+"-ca", made, parent); err != nil {
+		if ca, err = stash.Keep(ctx, name+"-ca", made, parent); err != nil {
 			return s, none, err
 		}
 		none = pulumi.Unsecret(ca.ApplyT(caCertificate)).(pulumi.StringOutput)
@@ -126,17 +127,6 @@ func (a *HAEdgeArgs) secrets(ctx *pulumi.Context, name string, parent pulumi.Res
 		}
 	}
 	return s, none, nil
-}
-
-// keep gives a value made in this run to the state, or returns the one that is
-// there: the engine's Stash with its input ignored keeps the first.
-func keep(ctx *pulumi.Context, name, value string, parent pulumi.Resource) (pulumi.StringOutput, error) {
-	stash, err := pulumi.NewStash(ctx, name, &pulumi.StashArgs{Input: pulumi.ToSecret(pulumi.String(value))},
-		pulumi.Parent(parent), pulumi.IgnoreChanges([]string{"input"}))
-	if err != nil {
-		return pulumi.StringOutput{}, err
-	}
-	return pulumi.ToSecret(stash.Output.AsStringOutput()).(pulumi.StringOutput), nil
 }
 
 // outputs tells the rest of the program where everything is, once it is there.

@@ -23,6 +23,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/stash"
 )
 
 // Type is the component's token in the state; it never changes.
@@ -90,7 +91,7 @@ func (a *NFSHAClusterArgs) secrets(ctx *pulumi.Context, name string, parent pulu
 	var s secrets
 	key := make([]byte, 192)
 	rand.Read(key)
-	kept, err := keep(ctx, name+"-cluster-key", base64.StdEncoding.EncodeToString(key), parent)
+	kept, err := stash.Keep(ctx, name+"-cluster-key", base64.StdEncoding.EncodeToString(key), parent)
 	if err != nil {
 		return s, err
 	}
@@ -101,7 +102,7 @@ func (a *NFSHAClusterArgs) secrets(ctx *pulumi.Context, name string, parent pulu
 	if err != nil {
 		return s, err
 	}
-	if kept, err = keep(ctx, name+"-witness-certificates", made, parent); err != nil {
+	if kept, err = stash.Keep(ctx, name+"-witness-certificates", made, parent); err != nil {
 		return s, err
 	}
 	part := func(file string) pulumi.StringInput {
@@ -116,17 +117,6 @@ func (a *NFSHAClusterArgs) secrets(ctx *pulumi.Context, name string, parent pulu
 		}
 	}
 	return s, nil
-}
-
-// keep gives a value made in this run to the state, or returns the one that is
-// there: the engine's Stash with its input ignored keeps the first.
-func keep(ctx *pulumi.Context, name, value string, parent pulumi.Resource) (pulumi.StringOutput, error) {
-	stash, err := pulumi.NewStash(ctx, name, &pulumi.StashArgs{Input: pulumi.ToSecret(pulumi.String(value))},
-		pulumi.Parent(parent), pulumi.IgnoreChanges([]string{"input"}))
-	if err != nil {
-		return pulumi.StringOutput{}, err
-	}
-	return pulumi.ToSecret(stash.Output.AsStringOutput()).(pulumi.StringOutput), nil
 }
 
 // mountOptions make a client wait for a server that is away, for as long as it
