@@ -239,6 +239,7 @@ func (a *HAEdgeArgs) bindPhase(h string, s secrets) (host.Phase, error) {
 	key := host.Embedded(phases, "/etc/bind/transfer.key", "phases/bind/transfer.key")
 	key.Owner, key.Mode = "root:bind", 0o640
 	p, err := host.NewPhase(phases, "bind", append(files, host.File{Path: "/etc/bind/named.conf", Content: config}, key)...)
+	p.Beside = true // the proxies and the name server know nothing of each other
 	p.Secrets = map[string]pulumi.StringInput{"transfer": s.transfer}
 	p.Vars = map[string]string{"zones": ""}
 	if primary {

@@ -170,7 +170,7 @@ func (a *BaseArgs) timePhase(h Host) (*Phase, error) {
 	if a.Time.Off {
 		return nil, nil
 	}
-	p := &Phase{Name: "time"}
+	p := &Phase{Name: "time", Beside: true}
 	if len(a.Time.Servers) > 0 {
 		text, err := render("time", "chrony.conf.tmpl", map[string]any{"Servers": a.Time.Servers})
 		if err != nil {
@@ -184,7 +184,7 @@ func (a *BaseArgs) timePhase(h Host) (*Phase, error) {
 func (a *BaseArgs) kernelPhase(h Host) (*Phase, error) {
 	planned, _ := a.Plan.Host(h.Name)
 	swapOff := slices.ContainsFunc(planned.Roles, func(r string) bool { return slices.Contains(a.Kernel.SwapOff, r) })
-	p := &Phase{Name: "kernel", Vars: map[string]string{
+	p := &Phase{Name: "kernel", Beside: true, Vars: map[string]string{
 		"modules": strings.Join(a.Kernel.Modules, " "), "swap_off": yesNo(swapOff),
 	}}
 	add := func(file, header string, lines []string) {

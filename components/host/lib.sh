@@ -406,7 +406,8 @@ undo_disarm() {
 # enter: the lock, so that runs of two controllers never interleave.
 enter() {
 	exec 8>/run/halinux.lock
-	flock -w "${lock_wait:-300}" 8 || fail "another run has been at work here for ${lock_wait:-300} s" "wait for it or end it: $(fuser -v /run/halinux.lock 2>&1 | tail -n 1)"
+	# A phase waits for those beside it, too, so as long as itself may take.
+	flock -w "${limit:=300}" 8 || fail "another run has been at work here for $limit s" "wait for it or end it: $(fuser -v /run/halinux.lock 2>&1 | tail -n 1)"
 	[ ! -d "$state/undo" ] || sh "$lib" undo
 }
 

@@ -47,6 +47,11 @@ type Phase struct {
 	Once bool
 	// Timeout is how long Converge may run; default 10 minutes.
 	Timeout time.Duration
+	// Beside says that the phase needs nothing of the one before it. Both are
+	// sent at once then; the host runs one after the other, in either order. It
+	// saves the wait for a connection, which is most of a small phase's time
+	// where the controller is far away. Default: the phase waits.
+	Beside bool
 }
 
 // File is a file of a phase as it will stand on the host.
@@ -276,13 +281,17 @@ func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, ph
 			Create:     pulumi.String(libraryInstall),
 			Delete:     pulumi.String("[ ! -d /var/lib/halinux ] || " + asRoot + " sh " + libraryPath + " forget\n"),
 			Stdin:      pulumi.ToSecret(pulumi.String(libraryPacked)).(pulumi.StringOutput),
-		}), h.with(parent, opts)...)
+		}), h.with(parent, h.after, opts)...)
 		if err != nil {
 			return h, err
 		}
 		h.after, h.ready = []pulumi.Resource{c}, true
 	}
+	before := h.after // what the next phase waits for
 	for _, p := range phases {
+		if !p.Beside {
+			before = h.after
+		}
 		if _, err := p.command(h.Name, ""); err != nil {
 			return h, err
 		}
@@ -304,14 +313,18 @@ func (h Host) Apply(ctx *pulumi.Context, name string, parent pulumi.Resource, ph
 			Create:     text,
 			Delete:     remove,
 			Stdin:      p.stdin(),
-		}), append(h.with(parent, opts), extra...)...)
+		}), append(h.with(parent, before, opts), extra...)...)
 		if err != nil {
 			return h, err
 		}
 		if note != "" {
 			_ = ctx.Log.Warn(strings.TrimSpace(fmt.Sprintf("%s: %s drifted\n%s", h.Name, p.Name, note)), &pulumi.LogArgs{Resource: c})
 		}
-		h.after = []pulumi.Resource{c}
+		if p.Beside {
+			h.after = append(slices.Clone(h.after), c)
+		} else {
+			h.after = []pulumi.Resource{c}
+		}
 	}
 	return h, nil
 }
@@ -335,10 +348,10 @@ func (h Host) options(args *remote.CommandArgs) *remote.CommandArgs {
 	return args
 }
 
-func (h Host) with(parent pulumi.Resource, opts []pulumi.ResourceOption) []pulumi.ResourceOption {
+func (h Host) with(parent pulumi.Resource, after []pulumi.Resource, opts []pulumi.ResourceOption) []pulumi.ResourceOption {
 	return append([]pulumi.ResourceOption{
 		pulumi.Parent(parent),
-		pulumi.DependsOn(h.after),
+		pulumi.DependsOn(after),
 		pulumi.DeleteBeforeReplace(true),
 	}, opts...)
 }
