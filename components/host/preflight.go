@@ -141,12 +141,14 @@ func Preflight(ctx context.Context, a *BaseArgs, timeout time.Duration) (Report,
 		return Report{}, err
 	}
 	answers := make([]preflightAnswer, len(a.Hosts))
+	var ways bastions
+	defer ways.close()
 	var wg sync.WaitGroup
 	for i, h := range a.Hosts {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			answers[i] = askPreflight(ctx, h, preflightCommand(a.preflightVars(h), string(script)))
+			answers[i] = askPreflight(ctx, h, &ways, preflightCommand(a.preflightVars(h), string(script)))
 		})
 	}
 	wg.Wait()
@@ -175,9 +177,9 @@ func preflightCommand(vars map[string]string, script string) string {
 	return b.String()
 }
 
-func askPreflight(ctx context.Context, h Host, command string) preflightAnswer {
+func askPreflight(ctx context.Context, h Host, ways *bastions, command string) preflightAnswer {
 	r := preflightAnswer{asked: time.Now()}
-	out, err := h.SSH.run(ctx, command)
+	out, err := h.SSH.run(ctx, ways, command)
 	r.ended = time.Now()
 	if err != nil {
 		r.unanswered = true

@@ -16,9 +16,9 @@ import (
 	"github.com/halinux/halinux/tests/sshkey"
 )
 
-// What is wrong with the hosts of a platform is one report, which names each
-// host, the reason, after how long, and what to do.
-func TestPreflightReportsEveryHost(t *testing.T) {
+// anAgent starts an SSH agent with a key, and returns the key and its folder.
+func anAgent(t *testing.T) (sshkey.Key, string) {
+	t.Helper()
 	key, err := sshkey.New()
 	require.NoError(t, err)
 	dir, err := os.MkdirTemp("", "agent") // a socket's path is limited to 108 bytes
@@ -28,6 +28,13 @@ func TestPreflightReportsEveryHost(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = closeAgent() })
 	t.Setenv("SSH_AUTH_SOCK", filepath.Join(dir, "s"))
+	return key, dir
+}
+
+// What is wrong with the hosts of a platform is one report, which names each
+// host, the reason, after how long, and what to do.
+func TestPreflightReportsEveryHost(t *testing.T) {
+	key, dir := anAgent(t)
 
 	// Numbers that no other test uses.
 	const first = 61000
@@ -82,5 +89,37 @@ func TestPreflightReportsEveryHost(t *testing.T) {
 		commands, stdins := h.Payloads()
 		assert.Empty(t, commands)
 		assert.Empty(t, stdins)
+	}
+}
+
+// A bastion's sshd drops most of a burst of connections: hosts behind it are
+// asked over one.
+func TestHostsBehindABastionShareOneConnectionToIt(t *testing.T) {
+	anAgent(t)
+	const first = 61100 // numbers that no other test uses
+	var all []*simulated.Host
+	for i := range 31 {
+		h, err := simulated.Start(first + i)
+		if err != nil {
+			t.Skipf("SKIP: no simulated host here: %v", err)
+		}
+		t.Cleanup(func() { _ = h.Close() })
+		all = append(all, h)
+	}
+	way := func(i int) host.SSH {
+		return host.SSH{Address: simulated.Address(first + i).String(), Port: simulated.Port, HostKey: string(ssh.MarshalAuthorizedKey(all[i].Key))}
+	}
+	var hosts []host.Host
+	for i := range all[1:] {
+		bastion, ssh := way(0), way(i+1)
+		ssh.Proxy = &bastion
+		hosts = append(hosts, host.Host{Name: simulated.Name(i), SSH: ssh})
+	}
+	for _, h := range host.Probe(t.Context(), hosts, 30*time.Second) {
+		assert.NoError(t, h.Drift.Err)
+	}
+	assert.Equal(t, 1, all[0].Connections())
+	for _, h := range all[1:] {
+		assert.Equal(t, 1, h.Connections())
 	}
 }

@@ -45,6 +45,7 @@ type simulatedHost struct {
 	drift  map[string]string // phase -> what differs
 
 	commands, stdins []string
+	connections      int
 }
 
 // Host is one simulated host.
@@ -105,6 +106,13 @@ func (h *Host) Payloads() (commands, stdins []string) {
 	return commands, stdins
 }
 
+// Connections says how many connections have been made to the host.
+func (h *Host) Connections() int {
+	h.host.mu.Lock()
+	defer h.host.mu.Unlock()
+	return h.host.connections
+}
+
 // Serve runs n hosts, the first with the number given: where two programs run
 // hosts at once, they take different ones. It writes their public keys to dir/known_hosts, says
 // "ready" on stdout and serves until stdin ends.
@@ -141,18 +149,52 @@ func (h *simulatedHost) serve(conn net.Conn, config *ssh.ServerConfig) {
 	if err != nil {
 		return
 	}
+	h.mu.Lock()
+	h.connections++
+	h.mu.Unlock()
 	go ssh.DiscardRequests(requests)
 	for c := range channels {
-		if c.ChannelType() != "session" {
-			_ = c.Reject(ssh.UnknownChannelType, "sessions only")
-			continue
+		switch c.ChannelType() {
+		case "session":
+			channel, requests, err := c.Accept()
+			if err != nil {
+				return
+			}
+			go h.session(channel, requests)
+		case "direct-tcpip":
+			go forward(c)
+		default:
+			_ = c.Reject(ssh.UnknownChannelType, "sessions and forwarded connections only")
 		}
-		channel, requests, err := c.Accept()
-		if err != nil {
-			return
-		}
-		go h.session(channel, requests)
 	}
+}
+
+// forward is what a bastion does.
+func forward(c ssh.NewChannel) {
+	var to struct {
+		Host       string
+		Port       uint32
+		Originator string
+		From       uint32
+	}
+	if err := ssh.Unmarshal(c.ExtraData(), &to); err != nil {
+		_ = c.Reject(ssh.ConnectionFailed, err.Error())
+		return
+	}
+	conn, err := net.Dial("tcp", net.JoinHostPort(to.Host, fmt.Sprint(to.Port)))
+	if err != nil {
+		_ = c.Reject(ssh.ConnectionFailed, err.Error())
+		return
+	}
+	defer conn.Close()
+	channel, requests, err := c.Accept()
+	if err != nil {
+		return
+	}
+	defer channel.Close()
+	go ssh.DiscardRequests(requests)
+	go func() { _, _ = io.Copy(conn, channel); _ = conn.(*net.TCPConn).CloseWrite() }()
+	_, _ = io.Copy(channel, conn)
 }
 
 func (h *simulatedHost) session(channel ssh.Channel, requests <-chan *ssh.Request) {
