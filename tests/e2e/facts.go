@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,10 +170,18 @@ func (f *facts) zone() string {
 
 // owners are the edges that have the address now, of those that answer.
 func (b *Bed) owners(f *facts, address string) []string {
+	holds := make([]bool, len(f.edges))
+	var all sync.WaitGroup // a dead edge must not hold up the answer of the other
+	for i, edge := range f.edges {
+		all.Go(func() {
+			out, err := b.try(edge, "ip -4 -o address show to "+address)
+			holds[i] = err == nil && strings.Contains(out, address)
+		})
+	}
+	all.Wait()
 	var owners []string
-	for _, edge := range f.edges {
-		out, err := b.try(edge, "ip -4 -o address show to "+address)
-		if err == nil && strings.Contains(out, address) {
+	for i, edge := range f.edges {
+		if holds[i] {
 			owners = append(owners, edge)
 		}
 	}

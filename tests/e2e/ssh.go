@@ -17,6 +17,11 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
+// silence is after how long a host without an answer is taken for dead. A
+// kernel answers at once, however busy its host; every second here is one more
+// in each scenario that kills a host.
+const silence = 3 * time.Second
+
 // dialer keeps one SSH connection to each host, and makes a new one where the
 // old one died with its host.
 type dialer struct {
@@ -62,7 +67,7 @@ func (d *dialer) dial(ctx context.Context, address string) (*ssh.Client, error) 
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	target := net.JoinHostPort(address, "22")
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", target)
+	conn, err := (&net.Dialer{Timeout: silence}).DialContext(ctx, "tcp", target)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +106,7 @@ func (d *dialer) session(ctx context.Context, address string) (*ssh.Session, *ss
 
 // answered opens a session on a connection that may be dead without knowing.
 func answered(ctx context.Context, client *ssh.Client) (*ssh.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
