@@ -209,7 +209,7 @@ apt_get() {
 	until_=$(($(date +%s) + ${apt_wait:-300})) pause=1
 	while :; do
 		rc=0
-		apt-get -q -o DPkg::Lock::Timeout=30 -o Acquire::Retries=2 -o Acquire::http::Timeout=20 \
+		apt-get -q -o DPkg::Lock::Timeout=10 -o Acquire::Retries=2 -o Acquire::http::Timeout=20 \
 			-o APT::Update::Error-Mode=any -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
 			"$@" >"$work/apt" 2>&1 || rc=$?
 		cat "$work/apt"
