@@ -75,11 +75,15 @@ func TestLibraryNamesWhatAptRefuses(t *testing.T) {
 			m := newMachine(t)
 			fake := filepath.Join(t.TempDir(), "apt-get")
 			require.NoError(t, os.WriteFile(fake, []byte("#!/bin/sh\ncase $* in *install*) echo \""+c.says+"\" >&2; exit 100 ;; esac\n"), 0o755))
+			// The clock stands still from the first update to the second try, however
+			// slow the machine.
+			clock, real := filepath.Join(t.TempDir(), "date"), filepath.Join(t.TempDir(), "real")
+			require.NoError(t, os.WriteFile(clock, []byte("#!/bin/sh\n[ \"$*\" = +%s ] || exec "+real+" \"$@\"\necho asked >>"+clock+".asked\n[ \"$(wc -l <"+clock+".asked)\" -gt 3 ] && echo 102 || echo 100\n"), 0o755))
 			p := example()
 			p.Converge = "apt_wait=1\npackages no-such-package\nplace\n"
 			text, err := p.command("edge1", "o1")
 			require.NoError(t, err)
-			out, err := m.run("mount --bind "+fake+" /usr/bin/apt-get\nmount --bind /bin/true /usr/bin/dpkg\n"+text, "secret tls.key eA==\nend\n")
+			out, err := m.run("cp /usr/bin/date "+real+"\nmount --bind "+clock+" /usr/bin/date\nmount --bind "+fake+" /usr/bin/apt-get\nmount --bind /bin/true /usr/bin/dpkg\n"+text, "secret tls.key eA==\nend\n")
 			require.Error(t, err, out)
 			for _, want := range c.want {
 				assert.Contains(t, out, want)
