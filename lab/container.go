@@ -59,7 +59,7 @@ func (c container) prepare() error {
 	lower, err := c.lab.hostImage(c.host, func() []string {
 		dirs := []string{filepath.Join(c.lab.baseDir(), "root")}
 		if len(c.host.Packages) > 0 {
-			dirs = append([]string{filepath.Join(c.lab.layerDir(c.host.Packages), "upper")}, dirs...)
+			dirs = append([]string{filepath.Join(c.lab.layerDir(c.host), "upper")}, dirs...)
 		}
 		return dirs
 	})

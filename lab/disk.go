@@ -25,19 +25,19 @@ var guestFiles embed.FS
 func (l *Lab) umlDir() string { return l.imageDir("uml", "sid", "user-mode-linux") }
 
 // diskDir holds a virtual machine's root disk, shared and read-only.
-func (l *Lab) diskDir(packages []string) string {
-	return l.imageDir("disk", append(l.diskInputs(packages), l.umlDir())...)
+func (l *Lab) diskDir(h *Host) string {
+	return l.imageDir("disk", append(l.diskInputs(h), l.umlDir())...)
 }
 
 // kvmDiskDir is the same for virtual machines under kvm.
-func (l *Lab) kvmDiskDir(packages []string) string {
-	return l.imageDir("kvmdisk", append(l.diskInputs(packages), l.kernelDir())...)
+func (l *Lab) kvmDiskDir(h *Host) string {
+	return l.imageDir("kvmdisk", append(l.diskInputs(h), l.kernelDir())...)
 }
 
-func (l *Lab) diskInputs(packages []string) []string {
+func (l *Lab) diskInputs(h *Host) []string {
 	inputs := []string{l.baseDir()}
-	if len(packages) > 0 {
-		inputs = append(inputs, l.layerDir(packages))
+	if len(h.Packages) > 0 {
+		inputs = append(inputs, l.layerDir(h))
 	}
 	fs.WalkDir(guestFiles, guestVM, func(path string, e fs.DirEntry, err error) error {
 		if data, err := guestFiles.ReadFile(path); err == nil {
@@ -80,8 +80,8 @@ func (l *Lab) buildUML(ctx context.Context, s sources, dir string) error {
 const diskSize = "8G"
 
 // buildDisk makes the root disk for user-mode Linux.
-func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) error {
-	return l.buildRootDisk(ctx, packages, dir, func(root string) error {
+func (l *Lab) buildDisk(ctx context.Context, h *Host, dir string) error {
+	return l.buildRootDisk(ctx, h, dir, func(root string) error {
 		if err := run(inChroot(ctx, root, "systemctl", "enable", "lab-links.service")); err != nil {
 			return err
 		}
@@ -101,12 +101,12 @@ func (l *Lab) buildDisk(ctx context.Context, packages []string, dir string) erro
 }
 
 // buildKVMDisk makes the root disk for kvm.
-func (l *Lab) buildKVMDisk(ctx context.Context, packages []string, dir string) error {
+func (l *Lab) buildKVMDisk(ctx context.Context, h *Host, dir string) error {
 	versions, err := filepath.Glob(filepath.Join(l.kernelDir(), "upper/usr/lib/modules/*"))
 	if err != nil || len(versions) != 1 {
 		return fmt.Errorf("modules of the kernel: found %v: %w", versions, err)
 	}
-	return l.buildRootDisk(ctx, packages, dir, func(root string) error {
+	return l.buildRootDisk(ctx, h, dir, func(root string) error {
 		modules := filepath.Join(root, "usr/lib/modules")
 		if err := os.MkdirAll(modules, 0o755); err != nil {
 			return err
@@ -117,7 +117,7 @@ func (l *Lab) buildKVMDisk(ctx context.Context, packages []string, dir string) e
 
 // buildRootDisk makes a file system of the base, the packages, what virtual
 // machines have beside, and what finish adds.
-func (l *Lab) buildRootDisk(ctx context.Context, packages []string, dir string, finish func(root string) error) (err error) {
+func (l *Lab) buildRootDisk(ctx context.Context, h *Host, dir string, finish func(root string) error) (err error) {
 	merged, upper, work := filepath.Join(dir, "root"), filepath.Join(dir, "upper"), filepath.Join(dir, "work")
 	for _, d := range []string{merged, upper, work} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -125,8 +125,8 @@ func (l *Lab) buildRootDisk(ctx context.Context, packages []string, dir string, 
 		}
 	}
 	lower := []string{filepath.Join(l.baseDir(), "root")}
-	if len(packages) > 0 {
-		lower = append([]string{filepath.Join(l.layerDir(packages), "upper")}, lower...)
+	if len(h.Packages) > 0 {
+		lower = append([]string{filepath.Join(l.layerDir(h), "upper")}, lower...)
 	}
 	if err := mountOverlay(merged, upper, work, lower...); err != nil {
 		return err

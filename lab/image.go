@@ -43,11 +43,16 @@ func (l *Lab) baseDir() string {
 	return l.imageDir("base", release, strings.Join(basePackages, " "))
 }
 
-// layerDir holds what installing a set of packages adds to the base.
-func (l *Lab) layerDir(packages []string) string {
-	sorted := slices.Clone(packages)
-	slices.Sort(sorted)
-	return l.imageDir("layer", l.baseDir(), strings.Join(slices.Compact(sorted), " "))
+// layerDir holds what installing a host's packages adds to the base.
+func (l *Lab) layerDir(h *Host) string {
+	words := func(list []string) string {
+		return strings.Join(slices.Compact(slices.Sorted(slices.Values(list))), " ")
+	}
+	inputs := []string{l.baseDir(), words(h.Packages)}
+	if len(h.Disabled) > 0 {
+		inputs = append(inputs, words(h.Disabled))
+	}
+	return l.imageDir("layer", inputs...)
 }
 
 // Build makes every image that is not there yet of those that the hosts without
@@ -95,12 +100,12 @@ func (l *Lab) Build(ctx context.Context, groups ...string) error {
 			continue
 		}
 		what := "packages " + strings.Join(h.Packages, " ")
-		if err := l.buildImage(what, l.layerDir(h.Packages), func(dir string) error {
+		if err := l.buildImage(what, l.layerDir(h), func(dir string) error {
 			s, err := from()
 			if err != nil {
 				return err
 			}
-			return l.buildLayer(ctx, s, h.Packages, dir)
+			return l.buildLayer(ctx, s, h, dir)
 		}); err != nil {
 			return err
 		}
@@ -123,13 +128,13 @@ func (l *Lab) built(names []string) bool {
 	for _, name := range names {
 		h := l.topology.Hosts[name]
 		if len(h.Packages) > 0 {
-			dirs = append(dirs, l.layerDir(h.Packages))
+			dirs = append(dirs, l.layerDir(h))
 		}
 		switch l.driver(h).(type) {
 		case uml:
-			dirs = append(dirs, l.umlDir(), l.diskDir(h.Packages))
+			dirs = append(dirs, l.umlDir(), l.diskDir(h))
 		case kvm:
-			dirs = append(dirs, l.kernelDir(), l.kvmDiskDir(h.Packages))
+			dirs = append(dirs, l.kernelDir(), l.kvmDiskDir(h))
 		}
 	}
 	for _, dir := range dirs {
@@ -225,8 +230,8 @@ func (l *Lab) buildMachines(ctx context.Context, names []string, from func() (so
 			if err := built("user-mode Linux", l.umlDir(), l.buildUML); err != nil {
 				return err
 			}
-			if err := l.buildImage("disk of "+name, l.diskDir(h.Packages), func(dir string) error {
-				return l.buildDisk(ctx, h.Packages, dir)
+			if err := l.buildImage("disk of "+name, l.diskDir(h), func(dir string) error {
+				return l.buildDisk(ctx, h, dir)
 			}); err != nil {
 				return err
 			}
@@ -234,8 +239,8 @@ func (l *Lab) buildMachines(ctx context.Context, names []string, from func() (so
 			if err := built("kernel of virtual machines", l.kernelDir(), l.buildKernel); err != nil {
 				return err
 			}
-			if err := l.buildImage("disk of "+name, l.kvmDiskDir(h.Packages), func(dir string) error {
-				return l.buildKVMDisk(ctx, h.Packages, dir)
+			if err := l.buildImage("disk of "+name, l.kvmDiskDir(h), func(dir string) error {
+				return l.buildKVMDisk(ctx, h, dir)
 			}); err != nil {
 				return err
 			}
@@ -352,12 +357,17 @@ func (l *Lab) buildBase(ctx context.Context, s sources, dir string) error {
 	return os.Remove(config)
 }
 
-func (l *Lab) buildLayer(ctx context.Context, s sources, packages []string, dir string) error {
+func (l *Lab) buildLayer(ctx context.Context, s sources, h *Host, dir string) error {
 	upper := filepath.Join(dir, "upper")
 	return l.withBuildRoot(ctx, s, upper, dir, func(root string) error {
-		install := append([]string{"apt-get", "-qq", "-y", "install"}, packages...)
+		install := append([]string{"apt-get", "-qq", "-y", "install"}, h.Packages...)
 		if err := run(inChroot(ctx, root, install...)); err != nil {
 			return err
+		}
+		if len(h.Disabled) > 0 {
+			if err := run(inChroot(ctx, root, append([]string{"systemctl", "disable"}, h.Disabled...)...)); err != nil {
+				return err
+			}
 		}
 		return errors.Join(removeGlob(filepath.Join(root, "var/lib/apt/lists/*")), removeGlob(filepath.Join(root, "var/cache/apt/*.bin")))
 	})

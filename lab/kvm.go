@@ -65,7 +65,7 @@ func (l *Lab) buildKernel(ctx context.Context, s sources, dir string) error {
 // prepare makes a disk over the shared one, and the seed.
 func (k kvm) prepare() error {
 	base, err := k.lab.hostImage(k.host, func() []string {
-		return []string{k.lab.kernelDir(), k.lab.kvmDiskDir(k.host.Packages)}
+		return []string{k.lab.kernelDir(), k.lab.kvmDiskDir(k.host)}
 	})
 	if err != nil {
 		return err

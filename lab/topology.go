@@ -55,6 +55,9 @@ type Host struct {
 	Disks []Disk `yaml:"disks,omitempty"`
 	// Packages are installed when the image is built, before the first boot.
 	Packages []string `yaml:"packages,omitempty"`
+	// Disabled are units that the packages enable, and that shall not start
+	// with the host: a platform that is put on it starts them when it comes to.
+	Disabled []string `yaml:"disabled,omitempty"`
 	// Files are folders, relative to the topology file, whose content is put
 	// on the host at its first boot.
 	Files []string `yaml:"files,omitempty"`
@@ -101,6 +104,7 @@ var (
 	linkNamePattern    = regexp.MustCompile(`^[a-z][a-z0-9]{0,3}$`)
 	networkNamePattern = regexp.MustCompile(`^[a-z][a-z0-9]{0,9}$`)
 	packagePattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+	unitPattern        = regexp.MustCompile(`^[a-z0-9][a-z0-9@_.-]*\.(service|socket|timer)$`)
 	sysctlPattern      = regexp.MustCompile(`^[a-z0-9_./-]+$`)
 	macPattern         = regexp.MustCompile(`^([0-9a-f]{2}:){5}[0-9a-f]{2}$`)
 )
@@ -295,6 +299,11 @@ func (t *Topology) Validate() error {
 		for i, p := range h.Packages {
 			if !packagePattern.MatchString(p) {
 				bad(fmt.Sprintf("%s.packages[%d]", path, i), "%q is not a package name", p)
+			}
+		}
+		for i, u := range h.Disabled {
+			if !unitPattern.MatchString(u) {
+				bad(fmt.Sprintf("%s.disabled[%d]", path, i), "%q is not a unit, like nginx.service", u)
 			}
 		}
 		for i, f := range h.Files {

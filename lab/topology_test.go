@@ -81,6 +81,7 @@ func TestTopologyRefused(t *testing.T) {
 		"gateway elsewhere":    {"one: {", "one: {gateway: 192.0.2.1, ", []string{"hosts.one.gateway: 192.0.2.1 is in no network"}},
 		"no reachable link":    {"network: lan, address: 10.10.0.11", "network: lan", []string{"hosts.one.links: no link has an address"}},
 		"files above":          {"one: {", "one: {files: [../x], ", []string{"hosts.one.files[0]"}},
+		"unit name":            {"one: {", "one: {disabled: [corosync], ", []string{"hosts.one.disabled[0]"}},
 		"package name":         {"one: {", "one: {packages: ['a;b'], ", []string{"hosts.one.packages[0]"}},
 		"all problems at once": {"one: {", "one: {memory: 1, needs: [x], ", []string{"hosts.one.memory", "hosts.one.needs[0]"}},
 	} {

@@ -55,7 +55,7 @@ func (u uml) seed() []seedFile {
 // libraries, the shared disk, and the host's own files.
 func (u uml) prepare() error {
 	base, err := u.lab.hostImage(u.host, func() []string {
-		return []string{u.lab.umlDir(), u.lab.diskDir(u.host.Packages)}
+		return []string{u.lab.umlDir(), u.lab.diskDir(u.host)}
 	})
 	if err != nil {
 		return err
