@@ -10,9 +10,13 @@ step = @printf '[%3d s] %s\n' $$(($$(date +%s) - $(START)))
 
 export PATH := $(CACHE)/pulumi-$(PULUMI_VERSION):$(PATH)
 export PULUMI_SKIP_UPDATE_CHECK := true
+# lab is the platform without its storage; STACK=storage has it too, on hosts
+# that the lab brings up for it alone.
+STACK ?= lab
+LAB_GROUPS = $(filter-out lab,$(STACK))
 # The lab's stack keeps its state beside the lab's hosts.
 LAB_STACK = PULUMI_BACKEND_URL=file://$$(readlink -f .lab)/state PULUMI_CONFIG_PASSPHRASE_FILE=$$(readlink -f .lab)/passphrase
-HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s lab -work .lab/project
+HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s $(STACK) -work .lab/project
 
 # The fault scenarios of make test: all that FAULTS.md lists for the controller,
 # the hosts and the edge, but C6 (slow, and a matter of time alone). It and those
@@ -58,8 +62,8 @@ outputs: lab-up
 lab-up: setup pulumi binaries
 	$(step) 'starting the lab'
 	@bin/lab setup
-	@bin/lab image
-	@bin/lab up
+	@bin/lab image $(LAB_GROUPS)
+	@bin/lab up $(LAB_GROUPS)
 	@[ -e .lab/passphrase ] || (umask 077; head -c 24 /dev/urandom | base64 >.lab/passphrase)
 	@mkdir -p .lab/state
 lab-down: binaries
@@ -119,7 +123,7 @@ e2e: up
 	$(step) 'end to end on the lab'
 	@go test -c -o bin/e2e.test ./tests/e2e
 	@go build -C tools -o $(CURDIR)/bin/pebble github.com/letsencrypt/pebble/v2/cmd/pebble
-	@$(LAB_STACK) HALINUX_E2E=1 bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m -test.run '/$(SCENARIOS)'
+	@$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m -test.run '/$(SCENARIOS)'
 
 # A lab of its own, so that both tools start on the same fresh hosts.
 bench: setup pulumi binaries
@@ -147,7 +151,7 @@ report: up
 	export HALINUX_RESULTS='$(RESULTS)'; \
 	trap 'trap "" INT TERM; bin/report' EXIT; trap 'exit 130' INT TERM; \
 	failed=; \
-	$(LAB_STACK) HALINUX_E2E=1 HALINUX_FULL=1 HALINUX_RUNS=$${HALINUX_RUNS:-3} \
+	$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) HALINUX_FULL=1 HALINUX_RUNS=$${HALINUX_RUNS:-3} \
 		bin/lab exec -- bin/e2e.test -test.v -test.timeout 6h -test.run '/$(SCENARIOS)' || failed="$$failed, scenarios"; \
 	bin/lab down; \
 	$(MAKE) --no-print-directory bench || failed="$$failed, benchmarks"; \

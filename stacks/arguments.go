@@ -19,18 +19,29 @@ import (
 
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
 )
 
 // edgeIndexes are the places of the edges among the hosts.
-func (c *Config) edgeIndexes() []int {
+func (c *Config) edgeIndexes() []int { return c.withRole(cmp.Or(c.Edge.Role, "edge")) }
+
+// storageIndexes are the places of the storage hosts among the hosts.
+func (c *Config) storageIndexes() []int { return c.withRole(cmp.Or(c.Storage.Role, "storage")) }
+
+func (c *Config) withRole(role string) []int {
 	var all []int
 	for i, h := range c.Hosts {
-		if slices.Contains(h.Roles, cmp.Or(c.Edge.Role, "edge")) {
+		if slices.Contains(h.Roles, role) {
 			all = append(all, i)
 		}
 	}
 	return all
+}
+
+// indexOf is the place of a host among the hosts, or -1.
+func (c *Config) indexOf(name string) int {
+	return slices.IndexFunc(c.Hosts, func(h HostConfig) bool { return h.Name == name })
 }
 
 // plan is the address plan.
@@ -48,7 +59,10 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 	args := c.Base
 	args.Hosts, args.Plan = hosts, c.plan()
 	if edge := c.edge(hosts); edge != nil {
-		args.Firewall.Flows = edge.Flows()
+		args.Firewall.Flows = append(args.Firewall.Flows, edge.Flows()...)
+	}
+	if storage := c.storage(hosts); storage != nil {
+		args.Firewall.Flows = append(args.Firewall.Flows, storage.Flows()...)
 	}
 	args.Packages.Sources = slices.Clone(args.Packages.Sources)
 	for i := range args.Packages.Sources {
@@ -97,9 +111,37 @@ func (c *Config) edge(hosts []host.Host) *haedge.HAEdgeArgs {
 	return &args
 }
 
+// storage are the arguments of the storage, or nil where there is none.
+func (c *Config) storage(hosts []host.Host) *nfsha.NFSHAClusterArgs {
+	if c.Storage == nil {
+		return nil
+	}
+	args := c.Storage.NFSHAClusterArgs
+	args.Plan = c.plan()
+	for _, i := range c.storageIndexes() {
+		args.Hosts = append(args.Hosts, hosts[i])
+	}
+	for _, name := range c.Storage.Witnesses {
+		w := host.Host{Name: name}
+		if i := c.indexOf(name); i >= 0 {
+			w = hosts[i]
+		}
+		args.Witnesses = append(args.Witnesses, w)
+	}
+	args.Fencing.Agents = slices.Clone(args.Fencing.Agents)
+	for i, f := range args.Fencing.Agents {
+		secrets := map[string]pulumi.StringInput{}
+		for option, value := range c.Secrets.Fencing[f.Host][f.Agent] {
+			secrets[option] = secret(value)
+		}
+		args.Fencing.Agents[i].Secrets = secrets
+	}
+	return &args
+}
+
 // resolver points all hosts at the name servers on the edges, once these
-// answer.
-func (c *Config) resolver(args *host.BaseArgs, base *host.Base, edge *haedge.HAEdge) *host.ResolverArgs {
+// answer. The hosts are given as the components before have left them.
+func (c *Config) resolver(args *host.BaseArgs, hosts map[string]host.Host, edge *haedge.HAEdge) *host.ResolverArgs {
 	r := &host.ResolverArgs{Plan: args.Plan}
 	var ready []pulumi.Resource
 	for _, name := range slices.Sorted(maps.Keys(edge.Hosts)) {
@@ -107,10 +149,10 @@ func (c *Config) resolver(args *host.BaseArgs, base *host.Base, edge *haedge.HAE
 		r.Servers = append(r.Servers, args.Plan.Address(name, c.Edge.Network).String())
 	}
 	for _, h := range args.Hosts {
-		if e, ok := edge.Hosts[h.Name]; ok {
-			r.Hosts = append(r.Hosts, e)
+		if _, ok := edge.Hosts[h.Name]; ok {
+			r.Hosts = append(r.Hosts, hosts[h.Name])
 		} else {
-			r.Hosts = append(r.Hosts, base.Hosts[h.Name].After(ready...))
+			r.Hosts = append(r.Hosts, hosts[h.Name].After(ready...))
 		}
 	}
 	return r

@@ -6,6 +6,7 @@ package stacks
 import (
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/nfsha"
 )
 
 // Config is what a stack's configuration may say, below the key "halinux:".
@@ -29,6 +30,8 @@ type Config struct {
 	Base host.BaseArgs
 	// Edge is the load balancers. Default: none.
 	Edge *EdgeConfig
+	// Storage is the replicated storage. Default: none.
+	Storage *StorageConfig
 	// Secrets are set with
 	// `pulumi config set --secret --path 'halinux:secrets.tsig'`.
 	Secrets SecretsConfig
@@ -42,6 +45,17 @@ type EdgeConfig struct {
 	Role string
 }
 
+// StorageConfig is the storage: the hosts by their role, the candidates for the
+// third vote by their names, and the rest as nfsha describes it.
+type StorageConfig struct {
+	nfsha.NFSHAClusterArgs `mapstructure:",squash"`
+	// Role is which two hosts are storage hosts. Default "storage".
+	Role string
+	// Witnesses are names of hosts that are no storage hosts; the first one has
+	// the third vote. Required.
+	Witnesses []string
+}
+
 // SecretsConfig are the values that stand encrypted in the settings.
 type SecretsConfig struct {
 	// BGP are the passwords of the BGP peers, by the peer's name.
@@ -49,6 +63,9 @@ type SecretsConfig struct {
 	// Certificates are the private keys of given certificates, as PEM, by the
 	// site's name.
 	Certificates map[string]string
+	// Fencing are secret options of fence agents, by the storage host that the
+	// agent fences, the agent, and the option: store1, fence_ipmilan, password.
+	Fencing map[string]map[string]map[string]string
 	// TSIG is the key for zone transfers, base64 of 16 bytes or more. Default:
 	// made once and kept in the state.
 	TSIG string
@@ -93,4 +110,4 @@ type HostConfig struct {
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "secrets"}
+var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "secrets"}

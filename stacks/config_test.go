@@ -118,6 +118,10 @@ func prod(t testing.TB) tree {
 	c["secrets"] = map[string]any{
 		"bgp":          map[string]any{"isp-a": "sentinel-a", "isp-b": "sentinel-b"},
 		"certificates": map[string]any{"shop": key},
+		"fencing": map[string]any{
+			"store1": map[string]any{"fence_ipmilan": map[string]any{"password": "sentinel-1"}},
+			"store2": map[string]any{"fence_ipmilan": map[string]any{"password": "sentinel-2"}},
+		},
 	}
 	return c
 }
@@ -138,6 +142,19 @@ func TestExamplesAreValid(t *testing.T) {
 	render(t, prod(t).texts())
 }
 
+// TestStorageStack keeps the lab with its storage what it says that it is.
+func TestStorageStack(t *testing.T) {
+	plain, storage := treeOf(t, texts(t, "../Pulumi.lab.yaml")), treeOf(t, texts(t, "../Pulumi.storage.yaml"))
+	require.Contains(t, storage, "storage")
+	delete(storage, "storage")
+	for _, key := range []string{"networks", "hosts"} {
+		n := len(plain[key].([]any))
+		storage[key] = storage[key].([]any)[:n]
+	}
+	storage.at("base", "firewall")["except"] = plain.at("base", "firewall")["except"]
+	assert.Equal(t, plain, storage)
+}
+
 func TestProdAsDelivered(t *testing.T) {
 	var paths []string
 	for _, p := range problems(t, texts(t, "../Pulumi.prod.yaml")) {
@@ -153,6 +170,7 @@ func TestBadInput(t *testing.T) {
 	hosts := func(c tree, n int) map[string]any { return c.at("hosts", n) }
 	link := func(c tree, n int) map[string]any { return c.at("hosts", n, "links", 0) }
 	edge := func(c tree) map[string]any { return c.at("edge") }
+	storage := func(c tree) map[string]any { return c.at("storage") }
 	site := func(c tree, n int) map[string]any { return c.at("edge", "sites", n) }
 	for name, test := range map[string]struct {
 		spoil func(tree)
@@ -175,16 +193,16 @@ func TestBadInput(t *testing.T) {
 		"an object for a text":                {func(c tree) { c["domain"] = map[string]any{"name": "x"} }, []string{"domain: has values below it", "edge.dns.zone: "}},
 		"two of a kind":                       {func(c tree) { link(c, 0)["adress"] = "x"; link(c, 1)["address"] = []any{"a", "b"} }, []string{"hosts[0].links[0].adress: is not", "hosts[1].links[0].address: has values below it", "hosts[1].name: edge2 has no IPv4", "edge.metrics.network: edge2 has no"}},
 
-		"a bad address":                     {func(c tree) { link(c, 2)["address"] = "10.20.0.300" }, []string{`hosts[2].links[0].address: "10.20.0.300" is not an address`, `edge.sites[0].backends[0].host: app1 has no IPv4`, `edge.sites[1].backends[0].host: app1 has no IPv4`, `edge.services[0].backends[0].host: app1 has no IPv4`}},
+		"a bad address":                     {func(c tree) { link(c, 2)["address"] = "10.20.0.300" }, []string{`hosts[2].links[0].address: "10.20.0.300" is not an address`, `edge.sites[0].backends[0].host: app1 has no IPv4`, `edge.sites[1].backends[0].host: app1 has no IPv4`, `edge.services[0].backends[0].host: app1 has no IPv4`, "storage.witnesses[0]: app1 has no address"}},
 		"an address outside of its network": {func(c tree) { link(c, 0)["address"] = "10.21.0.11" }, []string{"hosts[0].links[0].address: 10.21.0.11 is outside"}},
 		"one address twice":                 {func(c tree) { link(c, 1)["address"] = "10.20.0.11" }, []string{"hosts[1].links[0].address: 10.20.0.11 is the address of edge1", "hosts[1].name: the last byte"}},
 		"one name twice": {func(c tree) { hosts(c, 4)["name"] = "app2" }, []string{`hosts[4].name: "app2" is the name of hosts[3] too`, `base.firewall.extra[0].to[4]: there is no host "app3"`,
 			`edge.sites[0].backends[2].host: the plan has no host "app3"`, `edge.sites[1].backends[2].host: the plan has no host "app3"`,
-			`edge.sites[2].backends[0].host: the plan has no host "app3"`, `edge.services[0].backends[2].host: the plan has no host "app3"`, "edge.dns.zone: app2 would be"}},
+			`edge.sites[2].backends[0].host: the plan has no host "app3"`, `edge.services[0].backends[2].host: the plan has no host "app3"`, "edge.dns.zone: app2 would be", `storage.projects[1].clients[2]: "app3" is neither`}},
 		"networks that overlap": {func(c tree) {
 			c.at("networks", 0)["cidr"] = "10.0.0.0/8"
 			c["networks"] = append(c["networks"].([]any), map[string]any{"name": "other", "cidr": "10.99.0.0/24"})
-		}, []string{"networks[0].routes[0].to: 10.30.0.0/16 is part of 10.0.0.0/8", "networks[2].cidr: 10.99.0.0/24 overlaps 10.0.0.0/8 of networks[0] (lan)"}},
+		}, []string{"networks[0].routes[0].to: 10.30.0.0/16 is part of 10.0.0.0/8", "networks[2].cidr: 10.21.0.0/30 overlaps 10.0.0.0/8 of networks[0] (lan)", "networks[3].cidr: 10.99.0.0/24 overlaps 10.0.0.0/8 of networks[0] (lan)"}},
 		"a role without enough hosts":          {func(c tree) { hosts(c, 1)["roles"] = []any{"app"} }, []string{"roles[0].min: 1 hosts have the role edge", "edge.role: 1 edge", `edge.vips[1].prefer: "edge2" is not an edge`, `edge.bgp.vips[1].prefer: "edge2" is not an edge`}},
 		"an even number where a quorum counts": {func(c tree) { hosts(c, 0)["roles"] = []any{"edge", "db"} }, []string{"roles[2].odd: 4 hosts have the role db"}},
 		"a role with a typing error":           {func(c tree) { hosts(c, 2)["roles"] = []any{"db", "ap"} }, []string{`hosts[2].roles[1]: there is no role "ap"`}},
@@ -225,6 +243,26 @@ func TestBadInput(t *testing.T) {
 		}, []string{"edge.services[0].port: 443 on the VIP public"}},
 		"a check that trusts nobody":    {func(c tree) { site(c, 0)["backendTls"] = map[string]any{"serverName": "app.example.net"} }, []string{"edge.sites[0].backendTls.ca: is missing"}},
 		"an authority that nobody asks": {func(c tree) { site(c, 0)["certificate"] = map[string]any{} }, []string{"edge.acme: no site uses it"}},
+
+		"no witness":                     {func(c tree) { delete(storage(c), "witnesses") }, []string{"storage.witnesses: there is none"}},
+		"a witness that is not there":    {func(c tree) { storage(c)["witnesses"] = []any{"app1", "app9"} }, []string{`storage.witnesses[1]: the plan has no host "app9"`}},
+		"a witness that stores":          {func(c tree) { storage(c)["witnesses"] = []any{"store1"} }, []string{"storage.witnesses[0]: store1 is a storage host"}},
+		"one storage host":               {func(c tree) { hosts(c, 6)["roles"] = []any{} }, []string{"roles[3].min: 1 hosts have the role storage", "storage.role: 1 storage host", "storage.disks.store2: is not a storage host", `storage.fencing.agents[1].host: "store2" is not a storage host`}},
+		"no fencing":                     {func(c tree) { storage(c)["fencing"] = map[string]any{}; delete(c.at("secrets"), "fencing") }, []string{"storage.fencing: there is none"}},
+		"a VIP of the storage elsewhere": {func(c tree) { storage(c)["vip"] = "10.99.0.1" }, []string{"storage.vip: 10.99.0.1 is outside of the network lan"}},
+		"replicas of two sizes":          {func(c tree) { c.at("storage", "disks", "store2", "groups", 0, "volumes", 0)["size"] = 1023996 }, []string{"storage.volume: data/nfs has 1023996 MiB on store2, 1024000 MiB on store1"}},
+		"a key of the storage":           {func(c tree) { storage(c)["fence"] = map[string]any{} }, []string{"storage.fence: is not a key"}},
+		"a project out of its directory": {func(c tree) { c.at("storage", "projects", 0)["name"] = "../etc" }, []string{`storage.projects[0].name: "../etc" would leave`}},
+		"a quota beyond the volume":      {func(c tree) { c.at("storage", "projects", 0)["quota"] = 2048000 }, []string{"storage.projects[0].quota: 2048000 MiB are more than"}},
+		"everybody a client":             {func(c tree) { c.at("storage", "projects", 2)["clients"] = []any{"0.0.0.0/0"} }, []string{"storage.projects[2].clients[0]: 0.0.0.0/0"}},
+		"a password that can be read": {func(c tree) {
+			c.at("storage", "fencing", "agents", 0, "options")["password"] = "x"
+			delete(c.at("secrets"), "fencing")
+		}, []string{"storage.fencing.agents[0].options: password would be shown"}},
+		"a secret of no agent": {func(c tree) {
+			c.at("secrets", "fencing")["store1"] = map[string]any{"fence_ipmi": map[string]any{"password": "sentinel-p"}}
+		}, []string{"secrets.fencing.store1.fence_ipmi: there is no such agent"}},
+		"a secret that is no option": {func(c tree) { c.at("secrets", "fencing", "store2", "fence_ipmilan")["Pass word"] = "sentinel-p" }, []string{`secrets.fencing.store2.fence_ipmilan: "Pass word" is not an option`}},
 
 		"a missing secret":           {func(c tree) { delete(c.at("secrets", "certificates"), "shop") }, []string{"secrets.certificates.shop: is missing"}},
 		"a secret of nobody":         {func(c tree) { c.at("secrets", "bgp")["isp-c"] = "x" }, []string{"secrets.bgp.isp-c: there is no BGP peer"}},

@@ -2,12 +2,14 @@ package stacks
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/nfsha"
 )
 
 // probeTimeout is how long a look at one host may take before it is unknown.
@@ -52,25 +54,45 @@ func Platform(ctx *pulumi.Context) error {
 	}
 	ctx.Export("addresses", base.Addresses)
 
-	if edgeArgs := c.edge(hosts); edgeArgs != nil {
-		for i, h := range edgeArgs.Hosts {
-			edgeArgs.Hosts[i] = base.Hosts[h.Name]
+	// Each host as the component before has left it.
+	current := maps.Clone(base.Hosts)
+	at := func(hosts []host.Host) {
+		for i, h := range hosts {
+			hosts[i] = current[h.Name]
 		}
-		edge, err := haedge.NewHAEdge(ctx, "edge", edgeArgs)
-		if err != nil {
+	}
+	var edge *haedge.HAEdge
+	edgeArgs := c.edge(hosts)
+	if edgeArgs != nil {
+		at(edgeArgs.Hosts)
+		if edge, err = haedge.NewHAEdge(ctx, "edge", edgeArgs); err != nil {
 			return err
 		}
+		maps.Copy(current, edge.Hosts)
 		ctx.Export("vips", edge.VIPs)
 		ctx.Export("publicVips", edge.PublicVIPs)
 		ctx.Export("dnsServers", edge.DNSServers)
 		ctx.Export("endpoints", edge.Endpoints)
 		ctx.Export("siteUrls", edge.SiteURLs)
 		ctx.Export("caCertificate", edge.CACertificate)
+	}
 
-		if edgeArgs.DNS != nil {
-			if _, err := host.NewResolver(ctx, "resolver", c.resolver(baseArgs, base, edge)); err != nil {
-				return err
-			}
+	if storageArgs := c.storage(hosts); storageArgs != nil {
+		at(storageArgs.Hosts)
+		at(storageArgs.Witnesses)
+		storage, err := nfsha.NewNFSHACluster(ctx, "storage", storageArgs)
+		if err != nil {
+			return err
+		}
+		maps.Copy(current, storage.Hosts)
+		ctx.Export("storageVip", storage.VIP)
+		ctx.Export("storageMounts", storage.Mounts)
+		ctx.Export("storageMountOptions", storage.MountOptions)
+	}
+
+	if edge != nil && edgeArgs.DNS != nil {
+		if _, err := host.NewResolver(ctx, "resolver", c.resolver(baseArgs, current, edge)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
 )
 
@@ -29,13 +30,19 @@ func (c *Config) Validate() problem.List {
 	if edge != nil {
 		el = edge.Validate()
 	}
+	storage := c.storage(hosts)
+	var sl problem.List
+	if storage != nil {
+		sl = storage.Validate()
+	}
 	base, bl := c.base(hosts)
-	if el.Err() != nil {
+	if el.Err() != nil || sl.Err() != nil {
 		base.Firewall.Flows = nil // made from what is wrong already
 	}
 	l.Include("base", bl)
 	l.Include("base", base.Validate())
 	l.Include("edge", el)
+	l.Include("storage", sl)
 	l.Include("secrets", c.validateSecrets(edge))
 	return c.placed(l)
 }
@@ -57,9 +64,10 @@ func (c *Config) placed(l problem.List) problem.List {
 }
 
 var (
-	hostPath   = regexp.MustCompile(`^(base|edge)\.hosts(?:\[(\d+)\])?(.*)$`)
-	sitePath   = regexp.MustCompile(`^edge\.sites\[(\d+)\]\.certificate\.key$`)
-	sourcePath = regexp.MustCompile(`^base\.packages\.sources\[(\d+)\]\.key$`)
+	hostPath    = regexp.MustCompile(`^(base|edge|storage)\.(hosts|witnesses)(?:\[(\d+)\])?(.*)$`)
+	sitePath    = regexp.MustCompile(`^edge\.sites\[(\d+)\]\.certificate\.key$`)
+	agentSecret = regexp.MustCompile(`^storage\.fencing\.agents\[(\d+)\]\.secrets$`)
+	sourcePath  = regexp.MustCompile(`^base\.packages\.sources\[(\d+)\]\.key$`)
 )
 
 // keyOf is the key that an argument of a component was made from; "" where
@@ -83,24 +91,39 @@ func (c *Config) keyOf(path string) string {
 			return path + "File"
 		}
 	}
+	if m := agentSecret.FindStringSubmatch(path); m != nil {
+		f := c.Storage.Fencing.Agents[number(m[1])]
+		return "secrets.fencing." + f.Host + "." + f.Agent
+	}
 	m := hostPath.FindStringSubmatch(path)
-	switch {
-	case m == nil:
+	if m == nil {
 		return path
-	case m[2] == "" && m[1] == "edge":
-		return "edge.role"
-	case m[2] == "":
+	}
+	component, list, index, rest := m[1], m[2], m[3], m[4]
+	switch {
+	case list == "witnesses" && (index == "" || rest == ".name"):
+		return strings.TrimSuffix(path, ".name")
+	case index == "" && component != "base":
+		return component + ".role"
+	case index == "":
 		return "hosts"
 	}
-	i := number(m[2])
-	if m[1] == "edge" {
+	i := number(index)
+	switch {
+	case list == "witnesses":
+		if i = c.indexOf(c.Storage.Witnesses[i]); i < 0 {
+			return "" // there is no such host, which has been said
+		}
+	case component == "edge":
 		i = c.edgeIndexes()[i]
+	case component == "storage":
+		i = c.storageIndexes()[i]
 	}
 	h, at := c.Hosts[i], fmt.Sprintf("hosts[%d]", i)
-	way, isWay := strings.CutPrefix(m[3], ".ssh")
+	way, isWay := strings.CutPrefix(rest, ".ssh")
 	switch {
 	case !isWay:
-		return at + m[3]
+		return at + rest
 	case way == ".address" && h.Address == "" && len(h.Links) > 0:
 		return "" // the plan looks at the address of a link
 	case way == ".address" || way == ".hostKey":
@@ -151,6 +174,13 @@ func (c *Config) validateSecrets(edge *haedge.HAEdgeArgs) problem.List {
 	for _, name := range slices.Sorted(maps.Keys(c.Secrets.Certificates)) {
 		if !sites[name] {
 			l.Add("certificates."+name, "there is no site of this name", "check the spelling")
+		}
+	}
+	for _, h := range slices.Sorted(maps.Keys(c.Secrets.Fencing)) {
+		for _, agent := range slices.Sorted(maps.Keys(c.Secrets.Fencing[h])) {
+			if c.Storage == nil || !slices.ContainsFunc(c.Storage.Fencing.Agents, func(f nfsha.FenceAgent) bool { return f.Host == h && f.Agent == agent }) {
+				l.Add("fencing."+h+"."+agent, "there is no such agent for this host", "check the spelling against storage.fencing.agents")
+			}
 		}
 	}
 	if c.Secrets.TSIG != "" {

@@ -8,10 +8,8 @@
 // leaves the hosts' base system, disks and firewall to package host: it only
 // says which traffic it needs ([NFSHAClusterArgs.Flows]).
 //
-// Not proven yet, and so not part of the platform: it has been brought up on
-// hosts and has failed over without losing a write, but a planned move still
-// fences the host that is left; docs/open.md lists this and what has not been
-// seen on hosts.
+// Not proven yet, and so not in the lab's own stack: docs/open.md lists what has
+// not been seen on hosts.
 package nfsha
 
 import (

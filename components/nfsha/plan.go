@@ -115,6 +115,9 @@ func (a *NFSHAClusterArgs) name() string { return cmp.Or(a.Name, "nfs") }
 // root is where the volume is mounted.
 func (a *NFSHAClusterArgs) root() string { return "/srv/" + a.name() }
 
+// state is where the server remembers its clients.
+func (a *NFSHAClusterArgs) state() string { return a.root() + "/.halinux/nfsdcld" }
+
 func namesOf(hosts []host.Host) []string {
 	var names []string
 	for _, h := range hosts {
@@ -221,6 +224,22 @@ func (a *NFSHAClusterArgs) clients(p Project) []string {
 	return slices.Compact(all)
 }
 
+// deviceUnit is a device's unit of systemd (systemd.unit(5), escaping).
+func deviceUnit(path string) string {
+	var b strings.Builder
+	for _, c := range []byte(strings.Trim(path, "/")) {
+		switch {
+		case c == '/':
+			b.WriteByte('-')
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == ':', c == '_', c == '.':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	return b.String() + ".device"
+}
+
 // ---- the witness --------------------------------------------------------------
 
 func (a *NFSHAClusterArgs) witnessPhase(_ string, s secrets) (host.Phase, error) {
@@ -246,7 +265,7 @@ func (a *NFSHAClusterArgs) drbdPhase(_ string, s secrets) (host.Phase, error) {
 		replicas = append(replicas, replica{o, fmt.Sprintf("%s:%d", a.addr(o, a.Replication), drbdPort)})
 	}
 	values := map[string]any{
-		"Name": a.name(), "Disk": "/dev/" + a.Volume, "Replicas": replicas, "Lib": lib,
+		"Name": a.name(), "Disk": "/dev/" + a.Volume, "DiskUnit": deviceUnit("/dev/" + a.Volume), "Replicas": replicas, "Lib": lib,
 		// The kernel counts in KiB a second.
 		"Rate": cmp.Or(a.ResyncRate, 100) * 1024, "Verify": cmp.Or(a.Verify, "Sun 04:00"),
 		"FenceTimeout": int((a.token()*3 + a.fencingTime()).Seconds()) + 10,
@@ -300,7 +319,7 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		"Name": a.name(), "Nodes": nodes, "Token": a.token().Milliseconds(), "Port": corosyncPort, "SecondPort": corosyncPort + 1,
 		"Witness": a.witnessAddress(a.Witnesses[0].Name).String(), "WitnessPort": witnessPort, "Lib": lib,
 		"Vote": vote.Milliseconds(), "Sync": sync.Milliseconds(),
-		"LeaseSeconds": int(a.lease().Seconds()), "Threads": cmp.Or(a.Threads, 16),
+		"State": a.state(), "LeaseSeconds": int(a.lease().Seconds()), "Threads": cmp.Or(a.Threads, 16),
 	}
 	var files []host.File
 	sources := [][2]string{
@@ -339,6 +358,10 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		host.Embedded(phases, lib+"cib-apply", "phases/cluster/cib-apply.py").Executable(),
 		host.Embedded(phases, lib+"serves-here", "phases/cluster/serves-here.sh").Executable(),
 		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/project", "phases/cluster/project.sh").Executable(),
+		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/server", "phases/cluster/server.sh").Executable(),
+		host.Embedded(phases, "/etc/systemd/system/nfs-server.service.d/halinux.conf", "phases/cluster/daemon.conf"),
+		host.Embedded(phases, "/etc/systemd/system/nfs-mountd.service.d/halinux.conf", "phases/cluster/helper.conf"),
+		host.Embedded(phases, "/etc/systemd/system/nfsdcld.service.d/halinux.conf", "phases/cluster/helper.conf"),
 		host.Embedded(phases, "/etc/systemd/system/halinux-boot-id.service", "phases/cluster/halinux-boot-id.service"),
 	)...)
 	p.Vars = vars
@@ -456,7 +479,7 @@ func (a *NFSHAClusterArgs) resourcesPhase(_ string, _ secrets) (host.Phase, erro
 		closed = nil
 	}
 	cib, err := rendered("/etc/halinux/cib/resources.xml", "resources/resources.xml.tmpl", map[string]any{
-		"Name": a.name(), "Root": a.root(), "VIP": a.VIP, "Bits": n.Prefix().Bits(),
+		"Name": a.name(), "Root": a.root(), "State": a.state(), "VIP": a.VIP, "Bits": n.Prefix().Bits(),
 		"Closed": closed, "Projects": projects,
 	})
 	if err != nil {

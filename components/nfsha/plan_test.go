@@ -191,3 +191,8 @@ func TestProjectIDsStay(t *testing.T) {
 	assert.Equal(t, 69817099, Project{Name: "home"}.id(), "an id that changes makes all mounted handles stale")
 	assert.Equal(t, 7, Project{Name: "home", ID: 7}.id())
 }
+
+func TestDeviceUnit(t *testing.T) {
+	assert.Equal(t, "dev-data-nfs.device", deviceUnit("/dev/data/nfs"))
+	assert.Equal(t, `dev-a\x2db-c.device`, deviceUnit("/dev/a-b/c"))
+}

@@ -75,7 +75,7 @@ type payload struct{ create, stdin string }
 // payloads reads them from the stack's state, by the end of their names.
 func (b *Bed) payloads(t testing.TB) map[string]payload {
 	t.Helper()
-	c := exec.Command("pulumi", "stack", "export", "--show-secrets", "--stack", "lab", "--cwd", b.work())
+	c := exec.Command("pulumi", "stack", "export", "--show-secrets", "--stack", b.stack, "--cwd", b.work())
 	c.Env = b.environment("")
 	var complaint strings.Builder
 	c.Stderr = &complaint

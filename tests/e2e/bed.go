@@ -19,6 +19,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type Bed struct {
 	root    string // the checkout
 	lab     string // the lab's program
 	halinux string // the platform's
+	stack   string // whose settings are Pulumi.<stack>.yaml
 	loader  string // the load's, to be copied to hosts
 	hosts   map[string]string
 	ssh     *dialer
@@ -67,6 +69,7 @@ func open(t *testing.T) *Bed {
 		root:    root,
 		lab:     filepath.Join(root, "bin", "lab"),
 		halinux: filepath.Join(root, "bin", "halinux"),
+		stack:   cmp.Or(os.Getenv("HALINUX_STACK"), "lab"),
 		loader:  filepath.Join(t.TempDir(), "load"),
 		hosts:   map[string]string{},
 		done:    map[string]string{},
@@ -91,8 +94,8 @@ func open(t *testing.T) *Bed {
 		t.Fatal(err)
 	}
 	for name, h := range topology.Hosts {
-		if h.Group != "" {
-			continue // up only when asked for
+		if h.Group != "" && h.Group != b.stack {
+			continue // up only with the stack of this name
 		}
 		b.hosts[name] = h.Links[0].Address.String()
 	}

@@ -68,7 +68,7 @@ func (b *Bed) facts(t testing.TB) *facts {
 		t.Fatal(err)
 	}
 	if err := yaml.Unmarshal(text, f); err != nil {
-		t.Fatalf("Pulumi.lab.yaml: %v", err)
+		t.Fatalf("%s: %v", b.settingsFile(), err)
 	}
 	for _, h := range f.Hosts {
 		if slices.Contains(h.Roles, "edge") {
@@ -77,7 +77,7 @@ func (b *Bed) facts(t testing.TB) *facts {
 	}
 	slices.Sort(f.edges)
 	if len(f.edges) != 2 || len(f.Edge.VIPs) == 0 || len(f.Edge.BGP.VIPs) == 0 || len(f.Edge.Services) == 0 || len(f.Edge.Sites) == 0 {
-		t.Fatalf("the scenarios need two edges, a VIP, a public VIP, a service and a site in Pulumi.lab.yaml; found %+v", f)
+		t.Fatalf("the scenarios need two edges, a VIP, a public VIP, a service and a site in %s; found %+v", b.settingsFile(), f)
 	}
 	return f
 }

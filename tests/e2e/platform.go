@@ -21,7 +21,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Settings are the keys of Pulumi.lab.yaml below "config:".
+// Settings are the keys of the stack's settings below "config:".
 type Settings map[string]any
 
 // Change is made to the settings of one run of the platform's program.
@@ -70,19 +70,22 @@ func Append(item any, path ...string) Change {
 	}
 }
 
-// settings reads Pulumi.lab.yaml.
+// settingsFile is the name of the file of the stack's settings.
+func (b *Bed) settingsFile() string { return "Pulumi." + b.stack + ".yaml" }
+
+// settings reads the stack's settings.
 func (b *Bed) settings(t testing.TB) (document map[string]any, s Settings) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(b.root, "Pulumi.lab.yaml"))
+	text, err := os.ReadFile(filepath.Join(b.root, b.settingsFile()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := yaml.Unmarshal(text, &document); err != nil {
-		t.Fatalf("Pulumi.lab.yaml: %v", err)
+		t.Fatalf("%s: %v", b.settingsFile(), err)
 	}
 	s, ok := document["config"].(map[string]any)
 	if !ok {
-		t.Fatal("Pulumi.lab.yaml has no config")
+		t.Fatalf("%s has no config", b.settingsFile())
 	}
 	return document, s
 }
@@ -107,7 +110,7 @@ func (b *Bed) variant(t testing.TB, changes []Change) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"Pulumi.yaml": project, "Pulumi.lab.yaml": text} {
+	for name, content := range map[string][]byte{"Pulumi.yaml": project, b.settingsFile(): text} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -173,16 +176,16 @@ func (b *Bed) startOn(t testing.TB, backend, verb string, changes ...Change) *Ru
 	work := b.work()
 	if backend != "" {
 		work = t.TempDir()
-		copied, err := os.ReadFile(filepath.Join(b.work(), "Pulumi.lab.yaml"))
+		copied, err := os.ReadFile(filepath.Join(b.work(), b.settingsFile()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(work, "Pulumi.lab.yaml"), copied, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(work, b.settingsFile()), copied, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r := &Run{Verb: verb, Code: -1, done: make(chan struct{}), started: time.Now()}
-	r.cmd = exec.Command(b.halinux, "-s", "lab", "-work", work, verb)
+	r.cmd = exec.Command(b.halinux, "-s", b.stack, "-work", work, verb)
 	r.cmd.Dir, r.cmd.Env = b.variant(t, changes), b.environment(backend)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// A pipe of our own: what is left of a killed run may hold it open, and

@@ -31,11 +31,12 @@ func TestProdExample(t *testing.T) {
 	head, _, found := strings.Cut(string(example), "\nconfig:")
 	require.True(t, found)
 	commands := regexp.MustCompile(`(?m)^#   (pulumi .*)$`).FindAllStringSubmatch(head, -1)
-	require.Len(t, commands, 5)
+	require.Len(t, commands, 7)
 
 	cert, key := shopCertificate(t)
 	for name, text := range map[string]string{
 		"isp-a.password": "sentinel-a\n", "isp-b.password": "sentinel-b\n", "shop.pem": cert, "shop.key": key,
+		"store1.password": "sentinel-1\n", "store2.password": "sentinel-2\n",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600))
 	}

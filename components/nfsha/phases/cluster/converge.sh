@@ -24,11 +24,10 @@ if changed /etc/corosync/halinux/ca.pem /etc/corosync/halinux/own.pem || [ ! -e 
 	/usr/local/lib/halinux/certificates $nssdb root:root 'Cluster Cert'
 fi
 mkdir -p "$root"
-# With the init script at hand, the agent of the NFS server does not use systemd,
-# leaves nfsdcld running, and cannot let go of the volume.
-init=/etc/init.d/nfs-kernel-server
-dpkg-statoverride --list $init >/dev/null || dpkg-statoverride --update --add root root 0644 $init
-no_service nfs-kernel-server.service nfs-server.service rpcbind.socket rpcbind.service
+# Only NFSv4 is served: the server would start what the older versions need.
+systemctl is-active -q pacemaker.service || no_service nfs-server.service
+no_service rpcbind.socket rpcbind.service rpc-statd.service rpc-statd-notify.service
+systemctl mask -q rpcbind.socket rpcbind.service rpc-statd.service rpc-statd-notify.service
 
 # sbd is started with corosync, as soon as it is enabled.
 [ -z "$watchdog" ] || systemctl is-enabled -q sbd.service || SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q sbd.service

@@ -3,7 +3,6 @@ systemctl disable -q halinux-boot-id.service pacemaker.service corosync-qdevice.
 ! systemctl is-active -q pacemaker.service || systemctl stop pacemaker.service
 systemctl stop corosync-qdevice.service corosync.service 2>/dev/null || :
 [ -z "$watchdog" ] || systemctl disable -q sbd.service 2>/dev/null || :
-dpkg-statoverride --remove /etc/init.d/nfs-kernel-server 2>/dev/null || :
-[ ! -e /etc/init.d/nfs-kernel-server ] || chmod 755 /etc/init.d/nfs-kernel-server
+systemctl unmask -q rpcbind.socket rpcbind.service rpc-statd.service rpc-statd-notify.service
 rm -rf /etc/corosync/qdevice/net/nssdb /var/lib/pacemaker/cib /var/lib/corosync
 rmdir "$root" 2>/dev/null || :

@@ -19,10 +19,9 @@ if [ "$first" = yes ] && ! managed; then
 	if [ "$(drbdadm role "$resource" | cut -d/ -f1)" = Primary ]; then
 		if [ -z "$(blkid -p -s TYPE -o value /dev/drbd0)" ]; then
 			mkfs.xfs -q -L "$label" /dev/drbd0 || { drbdadm secondary "$resource"; fail "mkfs.xfs failed" "its words are above"; }
-			# What the server remembers of its clients is on the volume too.
 			mkdir -p /run/halinux-new
 			mount /dev/drbd0 /run/halinux-new
-			mkdir -p /run/halinux-new/.halinux/nfs /run/halinux-new/.halinux/tickle
+			mkdir -p /run/halinux-new/.halinux/tickle
 			chmod 711 /run/halinux-new/.halinux
 			umount /run/halinux-new
 			rmdir /run/halinux-new
