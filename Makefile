@@ -27,7 +27,7 @@ SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot)$$
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
 .PHONY: help up preview preflight diff destroy drift outputs lab-up lab-down lab-status \
-	test test-fast lint unit lab-test e2e report merge bench clean setup pulumi binaries
+	test test-fast lint unit lab-test e2e report merge bench bench-faults clean setup pulumi binaries
 
 help:
 	@echo 'make up         bring the platform up on the lab (needs root)'
@@ -156,6 +156,17 @@ report: up
 	bin/lab down; \
 	$(MAKE) --no-print-directory bench || failed="$$failed, benchmarks"; \
 	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the reasons are above, and what did not run is not in the report" >&2; exit 1; }
+# The storage's scenarios and fio's figures, each five times or more, in hours;
+# the figures are for `make report RESULTS=...` or `make merge RESULTS=...`.
+bench-faults: STACK = storage
+bench-faults: SCENARIOS = .
+bench-faults: up
+	$(step) 'the faults of the storage; figures go to $(RESULTS)'
+	@go test -c -o bin/e2e.test ./tests/e2e
+	@mkdir -p '$(dir $(RESULTS))'
+	@$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) HALINUX_FULL=1 HALINUX_RESULTS='$(RESULTS)' HALINUX_RUNS=$${HALINUX_RUNS:-5} \
+		bin/lab exec -- bin/e2e.test -test.v -test.timeout 12h -test.run 'TestStorage/$(SCENARIOS)'
+	$(step) 'done; make merge RESULTS=$(RESULTS) makes the report of it'
 merge:
 	@go run ./tests/report/cmd/report -results '$(RESULTS)'
 

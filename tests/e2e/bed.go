@@ -46,14 +46,16 @@ type Bed struct {
 	stack   string // whose settings are Pulumi.<stack>.yaml
 	loader  string // the load's, to be copied to hosts
 	hosts   map[string]string
-	ssh     *dialer
-	runs    int
-	kills   int // of C1
-	reloads int // of F8
-	full    bool
-	rate    float64
-	broken  string            // why the platform could not be restored, if so
-	done    map[string]string // what the report says a fault is, by its id
+	// topology is the lab's, with the groups that the scenarios of the edge leave out.
+	topology *lab.Topology
+	ssh      *dialer
+	runs     int
+	kills    int // of C1
+	reloads  int // of F8
+	full     bool
+	rate     float64
+	broken   string            // why the platform could not be restored, if so
+	done     map[string]string // what the report says a fault is, by its id
 }
 
 // open finds the lab, or skips the test and says why there is none to find.
@@ -70,7 +72,6 @@ func open(t *testing.T) *Bed {
 		lab:     filepath.Join(root, "bin", "lab"),
 		halinux: filepath.Join(root, "bin", "halinux"),
 		stack:   cmp.Or(os.Getenv("HALINUX_STACK"), "lab"),
-		loader:  filepath.Join(t.TempDir(), "load"),
 		hosts:   map[string]string{},
 		done:    map[string]string{},
 		runs:    number(t, "HALINUX_RUNS", 1),
@@ -93,6 +94,7 @@ func open(t *testing.T) *Bed {
 	if err := onController(topology.Controller); err != nil {
 		t.Fatal(err)
 	}
+	b.topology = topology
 	for name, h := range topology.Hosts {
 		if h.Group != "" && h.Group != b.stack {
 			continue // up only with the stack of this name
@@ -103,11 +105,7 @@ func open(t *testing.T) *Bed {
 		t.Fatalf("%v; is the lab up? (bin/lab up)", err)
 	}
 	t.Cleanup(b.ssh.close)
-	build := exec.Command("go", "build", "-o", b.loader, "./tests/e2e/load/cmd/load")
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the load: %v\n%s", err, out)
-	}
+	b.loader = b.build(t, "./tests/e2e/load/cmd/load")
 	return b
 }
 

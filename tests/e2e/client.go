@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -86,33 +85,22 @@ func (l *Load) sendHere(s load.Settings) {
 	l.end = cancel
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(load.Run(ctx, s, w)) }()
-	go l.read(r, func() error { return nil })
+	go func() {
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			l.hear(lines.Bytes())
+		}
+		l.ended(lines.Err())
+	}()
 }
 
 // sendFrom copies the program to the host and starts it there. It ends when
 // its input does, and so when the connection dies.
 func (b *Bed) sendFrom(l *Load, host string, s load.Settings) error {
-	if err := b.copyLoader(host); err != nil {
+	if err := b.install(host, b.loader, loaderPath); err != nil {
 		return err
 	}
-	client, err := b.ssh.dial(context.Background(), b.hosts[host])
-	if err != nil {
-		return err
-	}
-	session, err := client.NewSession()
-	if err != nil {
-		return err
-	}
-	stdin, err := session.StdinPipe()
-	if err != nil {
-		return err
-	}
-	stdout, err := session.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	var complaint bytes.Buffer
-	session.Stderr = &complaint
 	ca := ""
 	if s.CA != "" {
 		ca = loaderPath + ".ca"
@@ -124,39 +112,21 @@ func (b *Bed) sendFrom(l *Load, host string, s load.Settings) error {
 			return err
 		}
 	}
-	words := []string{loaderPath,
+	r, err := b.stream(host, []string{loaderPath,
 		"-mode", s.Mode, "-url", s.URL, "-server", s.Server, "-ca", ca, "-host", s.Host,
-		"-rate", fmt.Sprint(s.Rate), "-time", s.Limit.String(), "-count", fmt.Sprint(s.Count), "-timeout", s.Timeout.String(), "-body", fmt.Sprint(s.Body), "-connections", fmt.Sprint(s.Connections)}
-	for i, w := range words {
-		words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-	}
-	if err := session.Start(strings.Join(words, " ")); err != nil {
+		"-rate", fmt.Sprint(s.Rate), "-time", s.Limit.String(), "-count", fmt.Sprint(s.Count), "-timeout", s.Timeout.String(), "-body", fmt.Sprint(s.Body), "-connections", fmt.Sprint(s.Connections)}, l.hear)
+	if err != nil {
 		return err
 	}
-	l.end = sync.OnceFunc(func() { stdin.Close() })
-	go l.read(stdout, func() error {
-		defer client.Close()
-		if err := session.Wait(); err != nil {
-			return fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
-		}
-		return nil
-	})
+	l.end = r.end
+	go func() {
+		<-r.done
+		l.ended(r.err)
+	}()
 	return nil
 }
 
 const loaderPath = "/run/halinux-load"
-
-func (b *Bed) copyLoader(host string) error {
-	if _, err := b.try(host, "test -x "+loaderPath); err == nil {
-		return nil
-	}
-	f, err := os.Open(b.loader)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return b.put(host, loaderPath, f)
-}
 
 // put writes a file on a host, executable.
 func (b *Bed) put(host, path string, content io.Reader) error {
@@ -166,28 +136,24 @@ func (b *Bed) put(host, path string, content io.Reader) error {
 	return err
 }
 
-func (l *Load) read(r io.Reader, wait func() error) {
-	defer close(l.done)
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var p load.Progress
-		var s load.Summary
-		l.mu.Lock()
-		if json.Unmarshal(lines.Bytes(), &s) == nil && s.Done {
-			l.summary = s
-		} else if json.Unmarshal(lines.Bytes(), &p) == nil {
-			l.last = p
-		}
-		l.mu.Unlock()
-	}
-	err := lines.Err()
-	if e := wait(); err == nil {
-		err = e
-	}
+// hear takes a line of what the program says.
+func (l *Load) hear(line []byte) {
+	var p load.Progress
+	var s load.Summary
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if json.Unmarshal(line, &s) == nil && s.Done {
+		l.summary = s
+	} else if json.Unmarshal(line, &p) == nil {
+		l.last = p
+	}
+}
+
+func (l *Load) ended(err error) {
+	l.mu.Lock()
 	l.err = err
+	l.mu.Unlock()
+	close(l.done)
 }
 
 // Progress is what became of the requests so far.

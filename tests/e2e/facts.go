@@ -50,8 +50,18 @@ type facts struct {
 		}
 		DNS struct{ Zone, Primary string }
 	}
+	Storage struct {
+		Name, VIP, Volume, Role string
+		Witnesses               []string
+		Projects                []storageProject
+	}
 
 	edges []string // by name
+}
+
+type storageProject struct {
+	Name  string
+	Quota int // MiB
 }
 
 // facts reads the settings of the lab's stack, as far as scenarios need them.

@@ -351,15 +351,25 @@ func (b *Bed) output(t testing.TB, name string) string {
 	return value
 }
 
-// find looks for a text by its key, at any depth.
+// find looks for a text by its key, at any depth; the items of a list of texts
+// are joined by commas.
 func find(v any, name string) (string, bool) {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return "", false
 	}
 	for key, value := range m {
-		if text, ok := value.(string); ok && strings.EqualFold(key, name) {
-			return text, true
+		if strings.EqualFold(key, name) {
+			switch value := value.(type) {
+			case string:
+				return value, true
+			case []any:
+				var words []string
+				for _, v := range value {
+					words = append(words, fmt.Sprint(v))
+				}
+				return strings.Join(words, ","), true
+			}
 		}
 		if text, ok := find(value, name); ok {
 			return text, true

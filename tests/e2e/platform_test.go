@@ -47,3 +47,14 @@ backend1  users       as it was left
                                not a difference
 `))
 }
+
+func TestFind(t *testing.T) {
+	outputs := map[string]any{"storageMounts": map[string]any{"home": "10.10.0.102:/srv/nfs/home"}, "storageMountOptions": []any{"hard", "nfsvers=4.2"}}
+	for name, want := range map[string]string{"home": "10.10.0.102:/srv/nfs/home", "storageMountOptions": "hard,nfsvers=4.2"} {
+		got, ok := find(outputs, name)
+		require.True(t, ok, name)
+		require.Equal(t, want, got)
+	}
+	_, ok := find(outputs, "none")
+	require.False(t, ok)
+}

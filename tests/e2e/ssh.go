@@ -26,6 +26,7 @@ const silence = 3 * time.Second
 // old one died with its host.
 type dialer struct {
 	folder string
+	port   string
 	signer ssh.Signer
 	mu     sync.Mutex
 	open   map[string]*ssh.Client
@@ -40,7 +41,7 @@ func newDialer(folder string) (*dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &dialer{folder: folder, signer: signer, open: map[string]*ssh.Client{}}, nil
+	return &dialer{folder: folder, port: "22", signer: signer, open: map[string]*ssh.Client{}}, nil
 }
 
 func (d *dialer) close() {
@@ -66,7 +67,7 @@ func (d *dialer) dial(ctx context.Context, address string) (*ssh.Client, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	target := net.JoinHostPort(address, "22")
+	target := net.JoinHostPort(address, d.port)
 	conn, err := (&net.Dialer{Timeout: silence}).DialContext(ctx, "tcp", target)
 	if err != nil {
 		return nil, err

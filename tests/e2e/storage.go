@@ -1,0 +1,710 @@
+package e2e
+
+import (
+	"cmp"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/halinux/halinux/tests/e2e/sampler"
+	"github.com/halinux/halinux/tests/e2e/writer"
+	"github.com/halinux/halinux/tests/report"
+)
+
+// storageGroup is the lab's group of storage hosts and NFS clients.
+const storageGroup = "storage"
+
+// store is what a storage scenario works with.
+type store struct {
+	*Bed
+	name     string   // of the cluster, and of its DRBD resource
+	vip      string   // where clients mount
+	hosts    []string // the two storage hosts
+	witness  string
+	clients  []string // the two hosts that mount
+	project  string   // the one that is written to
+	small    string   // another one, which may be filled
+	quota    int      // of the small one, in MiB
+	volume   string   // group/volume below the replica
+	options  string   // of a mount
+	writer   string   // programs, to be copied to hosts
+	sampler  string
+	scenario string // what the report says the running scenario does
+	id       string
+}
+
+// store finds the storage in the platform's settings.
+func (b *Bed) store(t testing.TB, f *facts) *store {
+	t.Helper()
+	s := &store{Bed: b, name: cmp.Or(f.Storage.Name, "nfs"), vip: f.Storage.VIP, volume: f.Storage.Volume}
+	for _, h := range f.Hosts {
+		if slices.Contains(h.Roles, cmp.Or(f.Storage.Role, "storage")) {
+			s.hosts = append(s.hosts, h.Name)
+		}
+	}
+	slices.Sort(s.hosts)
+	if len(s.hosts) != 2 || len(f.Storage.Witnesses) == 0 || len(f.Storage.Projects) < 2 || s.vip == "" {
+		t.Fatalf("the scenarios need two storage hosts, a witness, a VIP and two projects in %s; found %+v", b.settingsFile(), f.Storage)
+	}
+	s.witness = f.Storage.Witnesses[0]
+	for name, h := range b.topology.Hosts {
+		if h.Group == storageGroup && !slices.Contains(s.hosts, name) {
+			s.clients = append(s.clients, name)
+		}
+	}
+	slices.Sort(s.clients)
+	if len(s.clients) < 2 {
+		t.Fatalf("the lab's group %s has the NFS clients %v, not two", storageGroup, s.clients)
+	}
+	// The smallest project can be filled soonest; the largest is written to.
+	projects := slices.Clone(f.Storage.Projects)
+	slices.SortFunc(projects, func(a, b storageProject) int { return a.Quota - b.Quota })
+	s.small, s.quota, s.project = projects[0].Name, projects[0].Quota, projects[len(projects)-1].Name
+	s.options = b.output(t, "storageMountOptions")
+	s.writer, s.sampler = b.build(t, "./tests/e2e/writer/cmd/writer"), b.build(t, "./tests/e2e/sampler/cmd/sampler")
+	return s
+}
+
+// other is the storage host that is not the one.
+func (s *store) other(host string) string {
+	if s.hosts[0] == host {
+		return s.hosts[1]
+	}
+	return s.hosts[0]
+}
+
+// build compiles one of the programs that run on hosts.
+func (b *Bed) build(t testing.TB, pkg string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	c := exec.Command("go", "build", "-o", path, pkg)
+	c.Dir, c.Env = b.root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return path
+}
+
+// ---- the cluster's health ------------------------------------------------------
+
+// clusterState is what crm_mon says, as far as it is asked for.
+type clusterState struct {
+	Nodes []struct {
+		Name    string `xml:"name,attr"`
+		Online  bool   `xml:"online,attr"`
+		Unclean bool   `xml:"unclean,attr"`
+		Standby bool   `xml:"standby,attr"`
+		Pending bool   `xml:"pending,attr"`
+	} `xml:"nodes>node"`
+	Groups []struct {
+		Resources []clusterResource `xml:"resource"`
+	} `xml:"resources>group"`
+	Clones []struct {
+		Resources []clusterResource `xml:"resource"`
+	} `xml:"resources>clone"`
+	Resources []clusterResource `xml:"resources>resource"`
+	Bans      []struct {
+		ID string `xml:"id,attr"`
+	} `xml:"bans>ban"`
+	Failures []struct {
+		Op string `xml:"op_key,attr"`
+	} `xml:"failures>failure"`
+}
+
+type clusterResource struct {
+	ID     string `xml:"id,attr"`
+	Role   string `xml:"role,attr"`
+	Active bool   `xml:"active,attr"`
+	Failed bool   `xml:"failed,attr"`
+	Node   struct {
+		Name string `xml:"name,attr"`
+	} `xml:"node"`
+}
+
+// all resources, members of groups and instances of clones too.
+func (c clusterState) all() []clusterResource {
+	all := slices.Clone(c.Resources)
+	for _, g := range append(c.Groups, c.Clones...) {
+		all = append(all, g.Resources...)
+	}
+	return all
+}
+
+func parseCluster(text string) (clusterState, error) {
+	var c clusterState
+	err := xml.Unmarshal([]byte(text), &c)
+	return c, err
+}
+
+// whole says what keeps the cluster from being as it was made, or nil.
+func (c clusterState) whole(hosts []string) error {
+	online := 0
+	for _, n := range c.Nodes {
+		switch {
+		case !n.Online || n.Pending:
+			return fmt.Errorf("%s is not in the cluster", n.Name)
+		case n.Unclean:
+			return fmt.Errorf("%s is unclean", n.Name)
+		case n.Standby:
+			return fmt.Errorf("%s is standby", n.Name)
+		}
+		online++
+	}
+	if online != len(hosts) {
+		return fmt.Errorf("the cluster has %d hosts, not %d", online, len(hosts))
+	}
+	resources := c.all()
+	promoted := 0
+	for _, r := range resources {
+		if !r.Active || r.Failed {
+			return fmt.Errorf("%s is %s, active %t, failed %t", r.ID, r.Role, r.Active, r.Failed)
+		}
+		if r.Role == "Promoted" {
+			promoted++
+		}
+	}
+	if promoted != 1 || len(resources) < 4 {
+		return fmt.Errorf("%d resources, %d promoted", len(resources), promoted)
+	}
+	if len(c.Bans) > 0 {
+		return fmt.Errorf("a constraint stands: %s", c.Bans[0].ID)
+	}
+	return nil
+}
+
+const clusterXML = "crm_mon --output-as=xml --one-shot --inactive --include=none,nodes,resources,bans,failures\n"
+
+// cluster asks a host what it knows of the cluster.
+func (s *store) cluster(host string) (clusterState, error) {
+	out, err := s.try(host, clusterXML)
+	if err != nil {
+		return clusterState{}, err
+	}
+	return parseCluster(out)
+}
+
+// primary is the host that serves, as either host knows it.
+func (s *store) primary() (string, error) {
+	var errs []error
+	for _, h := range s.hosts {
+		out, err := s.try(h, "grep -q ' ro:Primary/' /proc/drbd && ip -4 -o address show to "+s.vip)
+		if err == nil && strings.Contains(out, s.vip) {
+			return h, nil
+		}
+		errs = append(errs, fmt.Errorf("%s does not serve: %w", h, cmp.Or(err, errors.New("no VIP"))))
+	}
+	return "", errors.Join(errs...)
+}
+
+// serving waits for the host that serves.
+func (s *store) serving(t testing.TB) string {
+	t.Helper()
+	host := ""
+	Until(t, time.Minute, "a host that serves", func() (err error) {
+		host, err = s.primary()
+		return err
+	})
+	return host
+}
+
+// bootID tells one boot of a host from the next.
+func (s *store) bootID(host string) (string, error) {
+	out, err := s.try(host, "cat /proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(out), err
+}
+
+// votes that the cluster's hosts and the witness give in all.
+const votes = 3
+
+// Whole says what keeps the storage from surviving the next fault, or nil: both
+// hosts in the cluster, all resources started, the replicas equal, the witness
+// heard, the arrays complete.
+func (s *store) Whole() error {
+	for _, h := range s.hosts {
+		out, err := s.try(h, clusterXML+"echo; echo ==; cat /proc/drbd; echo ==; corosync-quorumtool -s | sed -n 's/^Total votes: *//p'; cat /proc/mdstat")
+		if err != nil {
+			return err
+		}
+		parts := strings.SplitN(out, "\n==\n", 3)
+		if len(parts) != 3 {
+			return fmt.Errorf("%s: %q", h, out)
+		}
+		c, err := parseCluster(parts[0])
+		if err == nil {
+			err = c.whole(s.hosts)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", h, err)
+		}
+		if !strings.Contains(parts[1], "cs:Connected") || !strings.Contains(parts[1], "ds:UpToDate/UpToDate") {
+			return fmt.Errorf("%s: the replicas: %s", h, parts[1])
+		}
+		heard, arrays, _ := strings.Cut(parts[2], "\n")
+		if strings.TrimSpace(heard) != fmt.Sprint(votes) {
+			return fmt.Errorf("%s: %s votes, not %d", h, heard, votes)
+		}
+		if strings.Contains(arrays, "_]") || strings.Contains(arrays, "[_") || strings.Contains(arrays, "recovery") {
+			return fmt.Errorf("%s: an array is not complete: %s", h, arrays)
+		}
+	}
+	_, err := s.primary()
+	return err
+}
+
+// ready waits until the storage is whole: no scenario starts on one that is not.
+func (s *store) ready(t testing.TB) {
+	t.Helper()
+	if err := s.Whole(); err != nil {
+		t.Logf("not whole: %v", err)
+		s.Restore(t)
+	}
+	for _, c := range s.clients {
+		if err := s.mount(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Restore takes back what a scenario did, and waits until the cluster is whole.
+func (s *store) Restore(t testing.TB) (helped bool) {
+	t.Helper()
+	s.Lab(t, "heal")
+	s.Lab(t, "up", storageGroup)
+	for _, h := range s.hosts {
+		_, _ = s.try(h, "crm_standby --delete --node "+h+" 2>/dev/null; rm -f /run/halinux-test-*")
+	}
+	started := time.Now()
+	if _, err := poll(4*time.Minute, s.wholeOrHelped(t, &helped)); err != nil {
+		s.broken = fmt.Sprintf("after %s: %v", t.Name(), err)
+		t.Error(s.broken)
+		return helped
+	}
+	t.Logf("whole again %.0f s after the heal", time.Since(started).Seconds())
+	for _, c := range s.clients {
+		if err := s.mount(c); err != nil {
+			s.broken = fmt.Sprintf("after %s: %v", t.Name(), err)
+			t.Error(s.broken)
+		}
+	}
+	return helped
+}
+
+// wholeOrHelped also does once, after a while, what a person would: it forgets
+// failures, and lets go of a constraint that DRBD calls no handler for.
+func (s *store) wholeOrHelped(t testing.TB, helped *bool) condition {
+	started := time.Now()
+	return func() error {
+		err := s.Whole()
+		if err == nil || *helped || time.Since(started) < 40*time.Second {
+			return err
+		}
+		*helped = true
+		t.Logf("not whole by itself after %.0f s (%v): cleaning up by hand", time.Since(started).Seconds(), err)
+		for _, h := range s.hosts {
+			out, err := s.try(h, "crm_resource --cleanup 2>&1; /usr/local/lib/halinux/drbd-unfence-peer "+s.name+" 2>&1 || :")
+			if err != nil {
+				t.Logf("%s: %v %s", h, err, out)
+			}
+		}
+		return errors.New("helped")
+	}
+}
+
+// ---- clients ----------------------------------------------------------------------
+
+const (
+	writerPath  = "/run/halinux-writer"
+	samplerPath = "/run/halinux-sampler"
+)
+
+// mount mounts both projects on a client, unless they are.
+func (s *store) mount(client string) error {
+	for _, p := range []string{s.project, s.small} {
+		_, err := s.try(client, fmt.Sprintf("mkdir -p /mnt/%[1]s; mountpoint -q /mnt/%[1]s || timeout 50 mount -t nfs4 -o %[2]s %[3]s:/srv/%[4]s/%[1]s /mnt/%[1]s", p, s.options, s.vip, s.name))
+		if err != nil {
+			return err
+		}
+	}
+	return s.install(client, s.writer, writerPath)
+}
+
+// running is one writer on one host.
+type running struct {
+	*remote
+	mode, path, run string
+	mu              sync.Mutex
+	log             writer.Log
+	heard           time.Time
+}
+
+// said is a copy of what it has said so far.
+func (r *running) said() writer.Log {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.log
+	l.Acks, l.Errors, l.Attempts = slices.Clone(l.Acks), slices.Clone(l.Errors), maps.Clone(l.Attempts)
+	return l
+}
+
+// start starts a writer on a client.
+func (s *store) start(t testing.TB, client, mode, path string) *running {
+	t.Helper()
+	w := &running{mode: mode, path: path, run: fmt.Sprintf("%s-%d", mode, time.Now().UnixMicro()%1e9)}
+	every := "20ms"
+	if mode == writer.Try {
+		every = "200ms"
+	}
+	r, err := s.stream(client, []string{writerPath, "-mode", mode, "-path", path, "-run", w.run, "-every", every, "-time", "30m"}, func(text []byte) {
+		at := time.Now()
+		var line writer.Line
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.heard = at; json.Unmarshal(text, &line) == nil {
+			w.log.Hear(line, at)
+		}
+	})
+	if err != nil {
+		t.Fatalf("a writer on %s: %v", client, err)
+	}
+	w.remote = r
+	t.Cleanup(func() { r.end(); r.drop(); <-r.done })
+	return w
+}
+
+// work is W: what is written by two clients while something happens, and who
+// asks for a lock that another one holds.
+type work struct {
+	s         *store
+	writers   []*running // fsync and lock on the first client, append on the second
+	contender *running
+	watch     *watch
+	boots     map[string]string // of the storage hosts, as the work began
+}
+
+// work starts the writers, and the samplers of both storage hosts.
+func (s *store) work(t testing.TB) *work {
+	t.Helper()
+	dir := "/mnt/" + s.project + "/"
+	w := &work{s: s, watch: s.watch(t), boots: map[string]string{}}
+	for _, h := range s.hosts {
+		boot, err := s.bootID(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.boots[h] = boot
+	}
+	w.writers = []*running{
+		s.start(t, s.clients[0], writer.Fsync, dir+"fsync"),
+		s.start(t, s.clients[0], writer.Lock, dir+"lock"),
+		s.start(t, s.clients[1], writer.Append, dir+"append"),
+	}
+	Until(t, time.Minute, "the lock to be held", func() error {
+		if w.writers[1].said().Attempts[writer.Held] == 0 {
+			return fmt.Errorf("not yet (%v)", w.writers[1].err)
+		}
+		return nil
+	})
+	w.contender = s.start(t, s.clients[1], writer.Try, dir+"lock")
+	w.Steady(t, time.Minute)
+	return w
+}
+
+// Steady waits until each writer has had twenty acknowledgements one after the
+// other without a break of a second, and the contender an answer.
+func (w *work) Steady(t testing.TB, deadline time.Duration) {
+	t.Helper()
+	from := time.Now()
+	Until(t, deadline, "all writers to go on", func() error {
+		for _, r := range append(slices.Clone(w.writers), w.contender) {
+			select {
+			case <-r.done:
+				return fmt.Errorf("%s on %s has ended: %v", r.mode, r.host, r.err)
+			default:
+			}
+			l := r.said()
+			if r == w.contender {
+				if l.Attempts[writer.Refused]+l.Attempts[writer.Granted] == 0 {
+					return fmt.Errorf("no answer to who asks for the lock: %v", l.Errors)
+				}
+				continue
+			}
+			if len(l.Errors) > 0 {
+				continue // as after a lost lock, for ever; Stop says so
+			}
+			n := 0
+			for i := len(l.Acks) - 1; i > 0 && l.Acks[i].At.After(from) && l.Acks[i].At.Sub(l.Acks[i-1].At) < time.Second; i-- {
+				n++
+			}
+			if n < 20 || time.Since(l.Acks[len(l.Acks)-1].At) > time.Second {
+				return fmt.Errorf("%s on %s: %d acknowledgements in a row", r.mode, r.host, n)
+			}
+		}
+		return nil
+	})
+}
+
+// result is what the writers noticed.
+type result struct {
+	stall writer.Stall // the longest of all
+	note  string
+}
+
+// Stop ends the writers and looks for every acknowledged record on the client
+// that did not write it, with nothing in its cache.
+func (w *work) Stop(t testing.TB) result {
+	t.Helper()
+	s := w.s
+	now := time.Now()
+	c := w.contender.said() // as long as the holder is there
+	var r result
+	var notes []string
+	for _, x := range w.writers {
+		l := x.said()
+		if st := l.LongestStall(now); st.For > r.stall.For {
+			r.stall = st
+		}
+		x.end()
+	}
+	lost, errs := 0, 0
+	for _, x := range w.writers {
+		select {
+		case <-x.done:
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("the writer %s on %s does not end", x.mode, x.host)
+		}
+		l := x.said()
+		if !l.Done {
+			t.Errorf("the writer %s on %s ended early: %v", x.mode, x.host, x.err)
+		}
+		reader := s.clients[0]
+		if x.host == reader {
+			reader = s.clients[1]
+		}
+		text := s.On(t, reader, "echo 3 >/proc/sys/vm/drop_caches; cat "+x.path)
+		v, err := writer.Judge(x.run, &l, strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost += len(v.Lost)
+		errs += len(l.Errors)
+		if len(v.Lost) > 0 || v.Torn > 0 {
+			keep := filepath.Join(os.TempDir(), "halinux-lost-"+x.run)
+			_ = os.WriteFile(keep, []byte(text), 0o600)
+			t.Errorf("%s on %s: %s; what %s read is in %s", x.mode, x.host, v, reader, keep)
+		}
+		if len(l.Errors) > 0 {
+			t.Errorf("%s on %s: %d errors, first %q", x.mode, x.host, len(l.Errors), l.Errors[0])
+		}
+		notes = append(notes, fmt.Sprintf("%s: %s, %d begun and never acknowledged, median %.1f ms, longest stall %.1f s", x.mode, v, l.Unacknowledged(), float64(l.Median().Microseconds())/1000, l.LongestStall(now).For.Seconds()))
+	}
+	if n := c.Attempts[writer.Granted]; n > 0 {
+		t.Errorf("the lock that another client held was granted %d times", n)
+	}
+	if c.Attempts[writer.Refused] == 0 {
+		t.Error("the lock was never asked for")
+	}
+	// The holder has ended: now it must be had, or the server refuses everybody.
+	Until(t, time.Minute, "the lock to be free", func() error {
+		if l := w.contender.said(); l.LastLock != writer.Granted {
+			return fmt.Errorf("%+v %v", l.Attempts, l.Errors)
+		}
+		return nil
+	})
+	w.contender.end()
+	w.watch.stop()
+	if first, total, both := w.watch.both(); both {
+		t.Errorf("both hosts were primary, first at %s, for %s", first.Format("15:04:05.000"), total)
+	}
+	r.note = strings.Join(notes, "; ")
+	t.Log(r.note)
+	m := report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "acknowledged writes lost", Unit: "records", Value: float64(lost), Note: r.note}
+	s.Record(t, m)
+	m.Metric, m.Unit, m.Value, m.Note = "writes that ended with an error", "records", float64(errs), ""
+	s.Record(t, m)
+	m.Metric, m.Unit, m.Value = "locks lost", "locks", float64(c.Attempts[writer.Granted])
+	m.Note = fmt.Sprintf("asked for %d times by another client while it was held", c.Attempts[writer.Refused])
+	s.Record(t, m)
+	m.Metric, m.Unit, m.Value, m.Note = "both hosts primary", "s", w.watch.overlap(), w.watch.note()
+	s.Record(t, m)
+	return r
+}
+
+// ---- what the storage hosts say ------------------------------------------------------
+
+// event is a line of a host's journal, at the time of who listened: the clocks of
+// virtual machines on a busy machine are seconds apart.
+type event struct {
+	at   time.Time
+	host string
+	text string
+}
+
+// watch listens to the samplers and journals of both storage hosts, whenever
+// they are there.
+type watch struct {
+	mu     sync.Mutex
+	roles  map[string]*sampler.Log
+	events []event
+	stop   func()
+}
+
+// identifiers of the journal that tell of a failover.
+var identifiers = []string{"kernel", "corosync", "corosync-qdevice", "pacemaker-controld", "pacemaker-fenced", "pacemaker-schedulerd", "drbd-fence-peer", "drbd-unfence-peer", "drbd-split-brain", "sbd"}
+
+func (s *store) watch(t testing.TB) *watch {
+	t.Helper()
+	w := &watch{roles: map[string]*sampler.Log{}}
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	w.stop = sync.OnceFunc(func() { close(ended); wg.Wait() })
+	t.Cleanup(w.stop)
+	for _, h := range s.hosts {
+		w.roles[h] = &sampler.Log{}
+		wg.Go(func() {
+			s.follow(h, ended, func(text []byte) {
+				at := time.Now()
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				var l sampler.Line
+				if json.Unmarshal(text, &l) == nil {
+					w.roles[h].Hear(l, at)
+				} else {
+					w.events = append(w.events, event{at, h, string(text)})
+				}
+			})
+		})
+	}
+	Until(t, time.Minute, "the samplers", func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for h, l := range w.roles {
+			if len(l.Seen) == 0 {
+				return fmt.Errorf("nothing from %s", h)
+			}
+		}
+		return nil
+	})
+	return w
+}
+
+// follow keeps the sampler and a reader of the journal running on a host, again
+// after each return of the host. The sampler says something every second, so a
+// connection that is silent is taken for dead with its host.
+func (s *store) follow(host string, ended <-chan struct{}, heard func([]byte)) {
+	const silence = 5 * time.Second
+	words := []string{"journalctl", "-f", "-n", "0", "-q", "-o", "short"}
+	for _, i := range identifiers {
+		words = append(words, "-t", i)
+	}
+	script := strings.Join(words, " ") + " & p=$!; " + samplerPath + "; kill $p"
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var last atomic.Int64
+		last.Store(time.Now().UnixNano())
+		err := s.install(host, s.sampler, samplerPath)
+		var r *remote
+		if err == nil {
+			r, err = s.stream(host, []string{"sh", "-c", script}, func(text []byte) {
+				last.Store(time.Now().UnixNano())
+				heard(text)
+			})
+		}
+		for err == nil {
+			select {
+			case <-ended:
+				r.end()
+				select {
+				case <-r.done:
+				case <-time.After(3 * time.Second):
+					r.drop()
+				}
+				return
+			case <-r.done:
+				err = errors.New("ended")
+			case <-again.C:
+				if time.Since(time.Unix(0, last.Load())) > silence {
+					r.drop()
+					err = errors.New("silent")
+				}
+			}
+		}
+		select {
+		case <-ended:
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// both is sampler.Both of the two hosts.
+func (w *watch) both() (time.Time, time.Duration, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var logs []*sampler.Log
+	for _, l := range w.roles {
+		logs = append(logs, l)
+	}
+	return sampler.Both(logs[0], logs[1])
+}
+
+// overlap is how long both were primary; a single look counts as a moment.
+func (w *watch) overlap() float64 {
+	_, total, both := w.both()
+	if both {
+		return max(total.Seconds(), 0.001)
+	}
+	return 0
+}
+
+func (w *watch) note() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var notes []string
+	for h, l := range w.roles {
+		notes = append(notes, fmt.Sprintf("%s looked at every 100 ms, longest time without a look %.1f s", h, l.LongestGap().Seconds()))
+	}
+	slices.Sort(notes)
+	return strings.Join(notes, "; ")
+}
+
+// since are the events of a host after a moment.
+func (w *watch) since(host string, from time.Time) []event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []event
+	for _, e := range w.events {
+		if e.host == host && !e.at.Before(from) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// told is the first event of a host after a moment that contains all the words.
+func (w *watch) told(host string, from time.Time, words ...string) (event, error) {
+	for _, e := range w.since(host, from) {
+		if slices.IndexFunc(words, func(word string) bool { return !strings.Contains(e.text, word) }) < 0 {
+			return e, nil
+		}
+	}
+	return event{}, fmt.Errorf("the journal of %s does not say %q", host, words)
+}
+
+// role is what the sampler of a host said last.
+func (w *watch) role(host string) sampler.Line {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.roles[host].Last()
+}
