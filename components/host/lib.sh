@@ -407,8 +407,17 @@ undo_disarm() {
 enter() {
 	exec 8>/run/halinux.lock
 	# A phase waits for those beside it, too, so as long as itself may take.
-	flock -w "${limit:=300}" 8 || fail "another run has been at work here for $limit s" "wait for it or end it: $(fuser -v /run/halinux.lock 2>&1 | tail -n 1)"
+	flock -w "${limit:=300}" 8 || fail "another run has been at work here for $limit s" "wait for it, or end its processes: $(holders)"
 	[ ! -d "$state/undo" ] || sh "$lib" undo
+}
+
+# holders: the processes of the run that has the lock.
+holders() {
+	mine=$(stat -c %d:%i /run/halinux.lock)
+	grep -ls '^lock:' /proc/[0-9]*/fdinfo/8 | while IFS= read -r item; do
+		item=${item%/fdinfo/8}
+		[ "$(stat -Lc %d:%i "$item/fd/8" 2>/dev/null)" != "$mine" ] || printf '%s ' "${item#/proc/}"
+	done
 }
 
 verb_converge() {

@@ -187,6 +187,20 @@ func TestLibraryRefusesAPayloadThatWasCutShort(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(m.root, "srv/a.conf"))
 }
 
+// A second run waits for the first one, and names its processes in the end.
+func TestLibraryNamesTheRunThatHasTheLock(t *testing.T) {
+	m := newMachine(t)
+	p := example()
+	p.Timeout = 1e9
+	text, err := p.command("edge1", "app")
+	require.NoError(t, err)
+	out := m.ok(`exec 8>/run/halinux.lock; flock 8; echo "the holder is $$"
+		! ( exec 8>&-; `+text+` )`, "end\n")
+	_, holder, _ := strings.Cut(out, "the holder is ")
+	holder, _, _ = strings.Cut(holder, "\n")
+	require.Regexp(t, "error: edge1: web: another run has been at work here for 1 s; wait for it, or end its processes:.* "+holder+" ", out)
+}
+
 func TestLibraryOnce(t *testing.T) {
 	m := newMachine(t)
 	p := example()
