@@ -12,7 +12,7 @@ import (
 )
 
 // gather prints everything about a host that helps to understand a failure,
-// but no private key.
+// but no private key and no password of a fence agent.
 const gather = `
 part() { printf '\n==== %s\n' "$*"; timeout 10 "$@" 2>&1 || echo "(exit $?)"; }
 part uptime
@@ -38,8 +38,19 @@ for command in ("show info", "show stat", "show servers state"):
         sys.stdout.write(data.decode(errors="replace"))
 ' "$s"
 done
+[ ! -e /proc/drbd ] || part cat /proc/drbd
+[ ! -e /proc/mdstat ] || part cat /proc/mdstat
+[ ! -e /proc/fs/nfsd/threads ] || part sh -c 'grep . /proc/fs/nfsd/threads /proc/fs/nfsd/nfsv4*time /proc/fs/nfsd/clients/*/info'
+! command -v dmsetup >/dev/null || part dmsetup table
+if command -v crm_mon >/dev/null; then
+	part crm_mon --one-shot --inactive --show-detail --failcounts
+	part corosync-quorumtool -s
+	part corosync-cfgtool -s
+	part cibadmin --query --scope constraints
+fi
+part grep -s ' nfs4 ' /proc/mounts
 part journalctl --no-pager -o short-precise -n 1500
-for f in $(find /etc/haproxy /etc/keepalived /etc/nginx /etc/bind /etc/frr /etc/systemd/network /etc/halinux /var/log/halinux -type f ! -name '*key*' ! -name '*.pem' -size -200k 2>/dev/null); do
+for f in $(find /etc/haproxy /etc/keepalived /etc/nginx /etc/bind /etc/frr /etc/systemd/network /etc/corosync /etc/nfs.conf.d /etc/halinux /var/log/halinux -type f ! -name '*key*' ! -name '*.pem' ! -name fencing.xml -size -200k 2>/dev/null); do
 	grep -qs 'PRIVATE KEY' "$f" || part tail -n 400 "$f"
 done
 `

@@ -170,8 +170,16 @@ func (s *store) stalled(t testing.TB, w *work, r result, faulted time.Time, limi
 		events = append(events, w.watch.since(h, faulted)...)
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
+	all := parts(events, faulted, r.stall.End())
 	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "longest stall of the writers", Unit: "s", Value: r.stall.For.Seconds(), Limit: limit,
-		Note: partsNote(parts(events, faulted, r.stall.End()))})
+		Note: partsNote(all)})
+	for _, p := range all {
+		if p.name != "fencing" {
+			continue
+		}
+		s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "longest stall without the wait for the fence", Unit: "s", Value: (r.stall.For - p.took).Seconds(), Limit: limit,
+			Note: fmt.Sprintf("%.1f s of fencing taken out", p.took.Seconds())})
+	}
 }
 
 // plannedMove is a move by hand, back included.
@@ -521,7 +529,7 @@ func diesInResync(t *testing.T, s *store) {
 	primary := s.serving(t)
 	peer := s.other(primary)
 	slow := func(host string) {
-		s.On(t, host, "drbdadm disk-options --c-max-rate=1024 --c-min-rate=512 --c-fill-target=0 --resync-rate=1024 --c-plan-ahead=0 "+s.name)
+		s.On(t, host, "drbdadm disk-options --c-plan-ahead=0 --resync-rate=1024 "+s.name)
 	}
 	s.Lab(t, "cut", peer, "eth1")
 	Until(t, time.Minute, "the primary to be alone", func() error {
@@ -583,7 +591,7 @@ func bothDie(t *testing.T, s *store) {
 	w.Steady(t, 3*time.Minute)
 	s.Lab(t, "crash", newer)
 	s.Lab(t, "restart", older)
-	Until(t, time.Minute, older+" to look for its cluster", func() error {
+	Until(t, 2*time.Minute, older+" to look for its cluster", func() error {
 		_, err := s.cluster(older)
 		return err
 	})
