@@ -39,6 +39,7 @@ type store struct {
 	volume   string   // group/volume below the replica
 	options  string   // of a mount
 	writer   string   // programs, to be copied to hosts
+	writerAt string   // where the writer is on the clients
 	sampler  string
 	scenario string // what the report says the running scenario does
 	id       string
@@ -47,7 +48,7 @@ type store struct {
 // store finds the storage in the platform's settings.
 func (b *Bed) store(t testing.TB, f *facts) *store {
 	t.Helper()
-	s := &store{Bed: b, name: cmp.Or(f.Storage.Name, "nfs"), vip: f.Storage.VIP, volume: f.Storage.Volume}
+	s := &store{Bed: b, name: cmp.Or(f.Storage.Name, "nfs"), vip: f.Storage.VIP, volume: f.Storage.Volume, writerAt: writerPath}
 	for _, h := range f.Hosts {
 		if slices.Contains(h.Roles, cmp.Or(f.Storage.Role, "storage")) {
 			s.hosts = append(s.hosts, h.Name)
@@ -344,7 +345,7 @@ func (s *store) mount(client string) error {
 			return err
 		}
 	}
-	return s.install(client, s.writer, writerPath)
+	return s.install(client, s.writer, s.writerAt)
 }
 
 // running is one writer on one host.
@@ -373,7 +374,7 @@ func (s *store) start(t testing.TB, client, mode, path string) *running {
 	if mode == writer.Try {
 		every = "200ms"
 	}
-	r, err := s.stream(client, []string{writerPath, "-mode", mode, "-path", path, "-run", w.run, "-every", every, "-time", "30m"}, func(text []byte) {
+	r, err := s.stream(client, []string{s.writerAt, "-mode", mode, "-path", path, "-run", w.run, "-every", every, "-time", "30m"}, func(text []byte) {
 		at := time.Now()
 		var line writer.Line
 		w.mu.Lock()
@@ -403,19 +404,28 @@ type work struct {
 // work starts the writers, and the samplers of both storage hosts.
 func (s *store) work(t testing.TB) *work {
 	t.Helper()
-	dir := "/mnt/" + s.project + "/"
-	w := &work{s: s, watch: s.watch(t), boots: map[string]string{}}
+	boots := map[string]string{}
 	for _, h := range s.hosts {
 		boot, err := s.bootID(h)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.boots[h] = boot
+		boots[h] = boot
 	}
+	watch := s.watch(t)
+	w := s.write(t, "/mnt/"+s.project)
+	w.watch, w.boots = watch, boots
+	return w
+}
+
+// write starts the writers in a folder that both clients see.
+func (s *store) write(t testing.TB, dir string) *work {
+	t.Helper()
+	w := &work{s: s}
 	w.writers = []*running{
-		s.start(t, s.clients[0], writer.Fsync, dir+"fsync"),
-		s.start(t, s.clients[0], writer.Lock, dir+"lock"),
-		s.start(t, s.clients[1], writer.Append, dir+"append"),
+		s.start(t, s.clients[0], writer.Fsync, dir+"/fsync"),
+		s.start(t, s.clients[0], writer.Lock, dir+"/lock"),
+		s.start(t, s.clients[1], writer.Append, dir+"/append"),
 	}
 	Until(t, time.Minute, "the lock to be held", func() error {
 		if w.writers[1].said().Attempts[writer.Held] == 0 {
@@ -423,7 +433,7 @@ func (s *store) work(t testing.TB) *work {
 		}
 		return nil
 	})
-	w.contender = s.start(t, s.clients[1], writer.Try, dir+"lock")
+	w.contender = s.start(t, s.clients[1], writer.Try, dir+"/lock")
 	w.Steady(t, time.Minute)
 	return w
 }
@@ -462,20 +472,25 @@ func (w *work) Steady(t testing.TB, deadline time.Duration) {
 	})
 }
 
-// result is what the writers noticed.
+// result is what the writers noticed, and what another client found of it.
 type result struct {
-	stall writer.Stall // the longest of all
-	note  string
+	stall            writer.Stall // the longest of all
+	lost, errors     int
+	granted, refused int // of attempts at the lock while it was held
+	note             string
 }
 
-// Stop ends the writers and looks for every acknowledged record on the client
-// that did not write it, with nothing in its cache.
-func (w *work) Stop(t testing.TB) result {
+// uncached reads a file with nothing in the cache.
+const uncached = "echo 3 >/proc/sys/vm/drop_caches; cat "
+
+// judge ends the writers and looks for every acknowledged record on the client
+// that did not write it.
+func (w *work) judge(t testing.TB, read string) result {
 	t.Helper()
 	s := w.s
 	now := time.Now()
 	c := w.contender.said() // as long as the holder is there
-	var r result
+	r := result{granted: c.Attempts[writer.Granted], refused: c.Attempts[writer.Refused]}
 	var notes []string
 	for _, x := range w.writers {
 		l := x.said()
@@ -484,8 +499,7 @@ func (w *work) Stop(t testing.TB) result {
 		}
 		x.end()
 	}
-	lost, errs := 0, 0
-	for _, x := range w.writers {
+	for i, x := range w.writers {
 		select {
 		case <-x.done:
 		case <-time.After(2 * time.Minute):
@@ -495,17 +509,17 @@ func (w *work) Stop(t testing.TB) result {
 		if !l.Done {
 			t.Errorf("the writer %s on %s ended early: %v", x.mode, x.host, x.err)
 		}
-		reader := s.clients[0]
-		if x.host == reader {
-			reader = s.clients[1]
+		reader := s.clients[1]
+		if i == len(w.writers)-1 {
+			reader = s.clients[0]
 		}
-		text := s.On(t, reader, "echo 3 >/proc/sys/vm/drop_caches; cat "+x.path)
+		text := s.On(t, reader, read+x.path)
 		v, err := writer.Judge(x.run, &l, strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		lost += len(v.Lost)
-		errs += len(l.Errors)
+		r.lost += len(v.Lost)
+		r.errors += len(l.Errors)
 		if len(v.Lost) > 0 || v.Torn > 0 {
 			keep := filepath.Join(os.TempDir(), "halinux-lost-"+x.run)
 			_ = os.WriteFile(keep, []byte(text), 0o600)
@@ -516,10 +530,10 @@ func (w *work) Stop(t testing.TB) result {
 		}
 		notes = append(notes, fmt.Sprintf("%s: %s, %d begun and never acknowledged, median %.1f ms, longest stall %.1f s", x.mode, v, l.Unacknowledged(), float64(l.Median().Microseconds())/1000, l.LongestStall(now).For.Seconds()))
 	}
-	if n := c.Attempts[writer.Granted]; n > 0 {
-		t.Errorf("the lock that another client held was granted %d times", n)
+	if r.granted > 0 {
+		t.Errorf("the lock that another client held was granted %d times", r.granted)
 	}
-	if c.Attempts[writer.Refused] == 0 {
+	if r.refused == 0 {
 		t.Error("the lock was never asked for")
 	}
 	// The holder has ended: now it must be had, or the server refuses everybody.
@@ -530,18 +544,26 @@ func (w *work) Stop(t testing.TB) result {
 		return nil
 	})
 	w.contender.end()
+	r.note = strings.Join(notes, "; ")
+	t.Log(r.note)
+	return r
+}
+
+// Stop ends the work, and records what became of it.
+func (w *work) Stop(t testing.TB) result {
+	t.Helper()
+	s := w.s
+	r := w.judge(t, uncached)
 	w.watch.stop()
 	if first, total, both := w.watch.both(); both {
 		t.Errorf("both hosts were primary, first at %s, for %s", first.Format("15:04:05.000"), total)
 	}
-	r.note = strings.Join(notes, "; ")
-	t.Log(r.note)
-	m := report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "acknowledged writes lost", Unit: "records", Value: float64(lost), Note: r.note}
+	m := report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "acknowledged writes lost", Unit: "records", Value: float64(r.lost), Note: r.note}
 	s.Record(t, m)
-	m.Metric, m.Unit, m.Value, m.Note = "writes that ended with an error", "records", float64(errs), ""
+	m.Metric, m.Unit, m.Value, m.Note = "writes that ended with an error", "records", float64(r.errors), ""
 	s.Record(t, m)
-	m.Metric, m.Unit, m.Value = "locks lost", "locks", float64(c.Attempts[writer.Granted])
-	m.Note = fmt.Sprintf("asked for %d times by another client while it was held", c.Attempts[writer.Refused])
+	m.Metric, m.Unit, m.Value = "locks lost", "locks", float64(r.granted)
+	m.Note = fmt.Sprintf("asked for %d times by another client while it was held", r.refused)
 	s.Record(t, m)
 	m.Metric, m.Unit, m.Value, m.Note = "both hosts primary", "s", w.watch.overlap(), w.watch.note()
 	s.Record(t, m)
