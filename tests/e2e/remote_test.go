@@ -145,3 +145,49 @@ func TestStream(t *testing.T) {
 	_, err = b.stream("nowhere", nil, hear)
 	require.ErrorContains(t, err, "nowhere")
 }
+
+func TestFollow(t *testing.T) {
+	b := here(t)
+	for name, script := range map[string]string{
+		"ends":  "echo word",
+		"hangs": "echo word; cat >/dev/null",
+	} {
+		t.Run(name, func(t *testing.T) {
+			words := make(chan string, 100)
+			ended, over := make(chan struct{}), make(chan struct{})
+			installed := 0
+			go func() {
+				defer close(over)
+				b.follow("here", ended, func() error { installed++; return nil }, []string{"sh", "-c", script}, 500*time.Millisecond, func(text []byte) { words <- string(text) })
+			}()
+			for range 3 { // each from another run of the program
+				select {
+				case w := <-words:
+					require.Equal(t, "word", w)
+				case <-time.After(20 * time.Second):
+					t.Fatal("it is not started again")
+				}
+			}
+			close(ended)
+			select {
+			case <-over:
+			case <-time.After(20 * time.Second):
+				t.Fatal("it does not end")
+			}
+			require.GreaterOrEqual(t, installed, 3)
+		})
+	}
+}
+
+func TestPaced(t *testing.T) {
+	looks := 0
+	c := paced(func() error { looks++; return fmt.Errorf("no") })
+	for range 5 {
+		require.Error(t, c())
+	}
+	require.Equal(t, 1, looks)
+	c = paced(func() error { looks++; return nil })
+	require.NoError(t, c())
+	require.NoError(t, c())
+	require.Equal(t, 3, looks)
+}

@@ -277,23 +277,37 @@ func (s *store) ready(t testing.TB) {
 	}
 }
 
+// paced looks at a condition once a second at most: each look is a login and some
+// programs on a virtual machine that is busy becoming well.
+func paced(holds condition) condition {
+	var looked time.Time
+	var last error
+	return func() error {
+		if last == nil || time.Since(looked) >= time.Second {
+			last = holds()
+			looked = time.Now()
+		}
+		return last
+	}
+}
+
 // Restore takes back what a scenario did, and waits until the cluster is whole.
 func (s *store) Restore(t testing.TB) (helped bool) {
 	t.Helper()
 	s.Lab(t, "heal")
 	s.Lab(t, "up", storageGroup)
 	for _, h := range s.hosts {
-		_, _ = s.try(h, "crm_standby --delete --node "+h+" 2>/dev/null; rm -f /run/halinux-test-*")
+		_, _ = s.try(h, "crm_standby --delete --node "+h+" || :; crm_resource --clear --resource "+s.name+"-drbd || :")
 	}
 	started := time.Now()
-	if _, err := poll(4*time.Minute, s.wholeOrHelped(t, &helped)); err != nil {
+	if _, err := poll(4*time.Minute, paced(s.wholeOrHelped(t, &helped))); err != nil {
 		t.Logf("not whole four minutes after the heal: %v", err)
 		// As a user would, with open eyes.
 		helped = true
 		if r := s.Do(t, "up", Set("detect", "halinux:drift")); r.Code != 0 {
 			t.Logf("up failed:\n%s", tail(r.Output()))
 		}
-		if _, err := poll(3*time.Minute, s.Whole); err != nil {
+		if _, err := poll(3*time.Minute, paced(s.Whole)); err != nil {
 			s.broken = fmt.Sprintf("after %s: %v", t.Name(), err)
 			t.Error(s.broken)
 			return helped
@@ -602,7 +616,7 @@ func (s *store) watch(t testing.TB) *watch {
 	for _, h := range s.hosts {
 		w.roles[h] = &sampler.Log{}
 		wg.Go(func() {
-			s.follow(h, ended, func(text []byte) {
+			s.follow(h, ended, func() error { return s.install(h, s.sampler, samplerPath) }, listening(), 5*time.Second, func(text []byte) {
 				at := time.Now()
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -628,25 +642,29 @@ func (s *store) watch(t testing.TB) *watch {
 	return w
 }
 
-// follow keeps the sampler and a reader of the journal running on a host, again
-// after each return of the host. The sampler says something every second, so a
-// connection that is silent is taken for dead with its host.
-func (s *store) follow(host string, ended <-chan struct{}, heard func([]byte)) {
-	const silence = 5 * time.Second
+// listening is a program that reads the journal of a storage host and samples
+// its replica. The sampler ends with its input, and the reader with it.
+func listening() []string {
 	words := []string{"journalctl", "-f", "-n", "0", "-q", "-o", "short"}
 	for _, i := range identifiers {
 		words = append(words, "-t", i)
 	}
-	script := strings.Join(words, " ") + " & p=$!; " + samplerPath + "; kill $p"
-	again := time.NewTicker(500 * time.Millisecond)
+	return []string{"sh", "-c", strings.Join(words, " ") + " & p=$!; " + samplerPath + "; kill $p"}
+}
+
+// follow keeps a program running on a host, again after each return of the host.
+// It has to say something now and then: a connection that is silent for longer is
+// taken for dead with its host.
+func (b *Bed) follow(host string, ended <-chan struct{}, install func() error, words []string, silence time.Duration, heard func([]byte)) {
+	again := time.NewTicker(silence / 10)
 	defer again.Stop()
 	for {
 		var last atomic.Int64
 		last.Store(time.Now().UnixNano())
-		err := s.install(host, s.sampler, samplerPath)
+		err := install()
 		var r *remote
 		if err == nil {
-			r, err = s.stream(host, []string{"sh", "-c", script}, func(text []byte) {
+			r, err = b.stream(host, words, func(text []byte) {
 				last.Store(time.Now().UnixNano())
 				heard(text)
 			})
