@@ -158,13 +158,13 @@ func TestFollow(t *testing.T) {
 			installed := 0
 			go func() {
 				defer close(over)
-				b.follow("here", ended, func() error { installed++; return nil }, []string{"sh", "-c", script}, 500*time.Millisecond, func(text []byte) { words <- string(text) })
+				b.follow("here", ended, func() error { installed++; return nil }, []string{"sh", "-c", script}, time.Second, func(text []byte) { words <- string(text) })
 			}()
 			for range 3 { // each from another run of the program
 				select {
 				case w := <-words:
 					require.Equal(t, "word", w)
-				case <-time.After(20 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatal("it is not started again")
 				}
 			}

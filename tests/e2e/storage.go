@@ -660,7 +660,6 @@ func (b *Bed) follow(host string, ended <-chan struct{}, install func() error, w
 	defer again.Stop()
 	for {
 		var last atomic.Int64
-		last.Store(time.Now().UnixNano())
 		err := install()
 		var r *remote
 		if err == nil {
@@ -668,6 +667,7 @@ func (b *Bed) follow(host string, ended <-chan struct{}, install func() error, w
 				last.Store(time.Now().UnixNano())
 				heard(text)
 			})
+			last.Store(time.Now().UnixNano())
 		}
 		for err == nil {
 			select {
