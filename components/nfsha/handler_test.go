@@ -29,7 +29,7 @@ func newCluster(t *testing.T) *cluster {
 		"uname":    `echo store1`,
 		"logger":   `echo "$@" >>"$dir/log"`,
 		"sleep":    `exec /bin/sleep 0.05`,
-		"drbdadm":  `cat "$dir/disk"`,
+		"drbdadm":  `case $1 in cstate) cat "$dir/connection" ;; role) cat "$dir/role" ;; *) cat "$dir/disk" ;; esac`,
 		"crm_node": `case $1 in --quorum) cat "$dir/quorum" ;; --list) printf '31 store1 member\n32 store2 member\n' ;; esac`,
 		"crmadmin": `[ -e "$dir/answers" ]`,
 		// The state of the peer may change with each look: the first line of
@@ -38,12 +38,15 @@ func newCluster(t *testing.T) *cluster {
 		"cibadmin": `case $* in
 			*--query*) cat "$dir/constraint" 2>/dev/null ;;
 			*--create*) [ ! -e "$dir/constraint" ] && [ ! -e "$dir/readonly" ] && eval "text=\${$#}" && printf '%s\n' "$text" >"$dir/constraint" ;;
+			*--delete*) rm "$dir/constraint"; [ ! -e "$dir/breaks" ] || echo WFConnection >"$dir/connection" ;;
 			esac`,
 	} {
 		c.write("bin/"+name, fmt.Sprintf("#!/bin/sh\ndir=%s crm_mon=%s\n%s\n", c.dir, testdata(t), text))
 		require.NoError(t, os.Chmod(filepath.Join(c.dir, "bin", name), 0o755))
 	}
 	c.write("disk", "UpToDate/DUnknown\n")
+	c.write("connection", "WFConnection\n")
+	c.write("role", "Primary/Unknown\n")
 	c.write("quorum", "1\n")
 	c.write("answers", "")
 	return c
@@ -65,20 +68,32 @@ func (c *cluster) write(name, text string) {
 func (c *cluster) fence(seconds int, states ...string) (int, string) {
 	c.t.Helper()
 	c.write("states", strings.Join(states, "\n")+"\n")
-	script, err := phases.ReadFile("phases/drbd/fence-peer.sh")
+	code := c.run("fence-peer.sh", fmt.Sprint(seconds))
+	return code, c.constraint()
+}
+
+// constraint is that of the handler, or "".
+func (c *cluster) constraint() string {
+	text, _ := os.ReadFile(filepath.Join(c.dir, "constraint"))
+	return string(text)
+}
+
+// run runs one of DRBD's handlers and returns its exit code.
+func (c *cluster) run(handler string, args ...string) int {
+	c.t.Helper()
+	script, err := phases.ReadFile("phases/drbd/" + handler)
 	require.NoError(c.t, err)
 	text := strings.Replace(string(script), "PATH=/usr/sbin", "PATH="+c.dir+"/bin:/usr/sbin", 1)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", text, "drbd-fence-peer", fmt.Sprint(seconds))
+	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", text, handler}, args...)...)
 	cmd.Env = append(os.Environ(), "DRBD_RESOURCE=nfs", "DRBD_PEER=store2")
 	out, err := cmd.CombinedOutput()
 	c.t.Log(string(out))
 	if err != nil {
 		require.IsType(c.t, &exec.ExitError{}, err)
 	}
-	constraint, _ := os.ReadFile(filepath.Join(c.dir, "constraint"))
-	return cmd.ProcessState.ExitCode(), string(constraint)
+	return cmd.ProcessState.ExitCode()
 }
 
 const placed = `attribute="#uname" operation="ne" value="store1"`
@@ -145,5 +160,42 @@ func TestFencePeer(t *testing.T) {
 		first, _ := c.fence(20, "online")
 		again, _ := c.fence(20, "online")
 		assert.Equal(t, []int{4, 4}, []int{first, again})
+	})
+}
+
+func TestUnfencePeer(t *testing.T) {
+	alike := func(t *testing.T) *cluster {
+		c := newCluster(t)
+		code, _ := c.fence(20, "online")
+		require.Equal(t, 4, code)
+		c.write("disk", "UpToDate/UpToDate\n")
+		c.write("connection", "Connected\n")
+		c.write("role", "Primary/Secondary\n")
+		return c
+	}
+	t.Run("both are alike", func(t *testing.T) {
+		c := alike(t)
+		assert.Equal(t, 0, c.run("unfence-peer.sh"))
+		assert.Empty(t, c.constraint())
+		assert.Equal(t, 0, c.run("unfence-peer.sh"), "nothing to do")
+	})
+	t.Run("still being copied", func(t *testing.T) {
+		c := alike(t)
+		c.write("connection", "SyncSource\n")
+		assert.Equal(t, 1, c.run("unfence-peer.sh"))
+		assert.Contains(t, c.constraint(), placed)
+	})
+	t.Run("never by the secondary", func(t *testing.T) {
+		c := alike(t)
+		c.write("role", "Secondary/Primary\n")
+		assert.Equal(t, 0, c.run("unfence-peer.sh"))
+		assert.Contains(t, c.constraint(), placed)
+	})
+	t.Run("the link breaks at that moment", func(t *testing.T) {
+		c := alike(t)
+		before := c.constraint()
+		c.write("breaks", "")
+		assert.Equal(t, 1, c.run("unfence-peer.sh"))
+		assert.Equal(t, before, c.constraint(), "it stands as before")
 	})
 }

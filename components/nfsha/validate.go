@@ -127,7 +127,7 @@ func (a *NFSHAClusterArgs) validateWitnesses(l *problem.List) {
 	for i, w := range a.Witnesses {
 		at := fmt.Sprintf("witnesses[%d]", i)
 		if slices.ContainsFunc(a.Witnesses[:i], func(o host.Host) bool { return o.Name == w.Name }) {
-			l.Add(at+".name", fmt.Sprintf("%s is named twice", w.Name), "")
+			l.Add(at+".name", fmt.Sprintf("%s is named twice", w.Name), "leave one of them out")
 		}
 		if slices.Contains(a.hostNames(), w.Name) {
 			l.Add(at+".name", fmt.Sprintf("%s is a storage host", w.Name), "the third vote has to outlive either of them")
@@ -246,7 +246,7 @@ func (a *NFSHAClusterArgs) validateFencing() problem.List {
 			l.Add(at+".agent", fmt.Sprintf("%q is not a fence agent", o.Agent), "use something like fence_ipmilan")
 		}
 		if o.Package != "" && !packageName.MatchString(o.Package) {
-			l.Add(at+".package", fmt.Sprintf("%q is not a package", o.Package), "")
+			l.Add(at+".package", fmt.Sprintf("%q is not a package", o.Package), "use the name that apt knows, like fence-agents-ipmilan, or leave it out")
 		}
 		for _, name := range slices.Sorted(maps.Keys(o.Options)) {
 			switch {
@@ -257,7 +257,7 @@ func (a *NFSHAClusterArgs) validateFencing() problem.List {
 			case name == "password" || name == "passwd":
 				l.Add(at+".options", name+" would be shown to everybody", "give it as a secret")
 			case strings.ContainsAny(o.Options[name], "\n\r\t\x00") || strings.Contains(o.Options[name], "[secret "):
-				l.Add(at+".options."+name, fmt.Sprintf("%q is not a value on one line", o.Options[name]), "")
+				l.Add(at+".options."+name, fmt.Sprintf("%q is not a value on one line", o.Options[name]), "write it without line breaks, tabs and the word [secret")
 			}
 			if _, both := o.Secrets[name]; both {
 				l.Add(at+".options", name+" is a secret too", "give it once")
@@ -265,7 +265,7 @@ func (a *NFSHAClusterArgs) validateFencing() problem.List {
 		}
 		for _, name := range slices.Sorted(maps.Keys(o.Secrets)) {
 			if !optionName.MatchString(name) {
-				l.Add(at+".secrets", fmt.Sprintf("%q is not an option", name), "")
+				l.Add(at+".secrets", fmt.Sprintf("%q is not an option", name), "see the agent's own page, like fence_ipmilan(8)")
 			}
 		}
 	}
@@ -274,10 +274,10 @@ func (a *NFSHAClusterArgs) validateFencing() problem.List {
 			l.Add("watchdog.device", fmt.Sprintf("%q is not a device", w.Device), "use something like /dev/watchdog")
 		}
 		if w.Module != "" && !moduleName.MatchString(w.Module) {
-			l.Add("watchdog.module", fmt.Sprintf("%q is not a kernel module", w.Module), "")
+			l.Add("watchdog.module", fmt.Sprintf("%q is not a kernel module", w.Module), "use something like softdog or iTCO_wdt, or leave it out where the hardware's own is loaded")
 		}
 		if t := w.timeout(); t < 3*time.Second || t > time.Minute || t%time.Second != 0 {
-			l.Add("watchdog.timeout", fmt.Sprintf("%s is outside 3s to 1m, in whole seconds", t), "")
+			l.Add("watchdog.timeout", fmt.Sprintf("%s is outside 3s to 1m, in whole seconds", t), "use 5s where the watchdog is hardware")
 		} else if t < a.token() {
 			l.Add("watchdog.timeout", fmt.Sprintf("%s is less than the token's %s", t, a.token()), "a host would be reset before it counts as lost")
 		}
@@ -287,16 +287,16 @@ func (a *NFSHAClusterArgs) validateFencing() problem.List {
 
 func (a *NFSHAClusterArgs) validateTimes(l *problem.List) {
 	if t := a.token(); t < 500*time.Millisecond || t > 30*time.Second || t%time.Millisecond != 0 {
-		l.Add("token", fmt.Sprintf("%s is outside 500ms to 30s", t), "")
+		l.Add("token", fmt.Sprintf("%s is outside 500ms to 30s", t), "use 2s; more where hosts share their cores")
 	}
 	if t := a.lease(); t < 5*time.Second || t > 90*time.Second || t%time.Second != 0 {
-		l.Add("lease", fmt.Sprintf("%s is outside 5s to 90s, in whole seconds", t), "")
+		l.Add("lease", fmt.Sprintf("%s is outside 5s to 90s, in whole seconds", t), "use 10s")
 	}
 	if a.Threads < 0 || a.Threads > 1024 {
-		l.Add("threads", fmt.Sprintf("%d is outside 1 to 1024", a.Threads), "")
+		l.Add("threads", fmt.Sprintf("%d is outside 1 to 1024", a.Threads), "use 16, or one for each two clients that work at a time")
 	}
 	if r := a.ResyncRate; r != 0 && (r < 5 || r > 4000) {
-		l.Add("resyncRate", fmt.Sprintf("%d is outside 5 to 4000 MiB/s", r), "")
+		l.Add("resyncRate", fmt.Sprintf("%d is outside 5 to 4000 MiB/s", r), "use a third of what disks and replication network can do")
 	}
 	if a.Verify != "" && !calendar.MatchString(a.Verify) {
 		l.Add("verify", fmt.Sprintf("%q is not a time", a.Verify), `write it as in systemd.time(7), like "Sun 04:00"`)
@@ -340,7 +340,7 @@ func (a *NFSHAClusterArgs) validateProjects(l *problem.List) {
 		if !directoryMode.MatchString(p.mode()) {
 			l.Add(at+".mode", fmt.Sprintf("%q is not a mode", p.Mode), `write it in octal and in quotes, like "0770"`)
 		} else if m, _ := strconv.ParseUint(p.mode(), 8, 32); m&0o700 == 0 {
-			l.Add(at+".mode", fmt.Sprintf("%q lets not even the owner in", p.Mode), "")
+			l.Add(at+".mode", fmt.Sprintf("%q lets not even the owner in", p.Mode), "use something like \"0770\"")
 		}
 		if !owner.MatchString(p.owner()) {
 			l.Add(at+".owner", fmt.Sprintf("%q is not user:group", p.Owner), "use numbers, or names that both storage hosts know")
@@ -355,7 +355,7 @@ func (a *NFSHAClusterArgs) validateProjects(l *problem.List) {
 func (a *NFSHAClusterArgs) validateClient(l *problem.List, at, client string, anywhere bool) {
 	if n, ok := a.Plan.Network(client); ok {
 		if !n.Prefix().Addr().Is4() {
-			l.Add(at, fmt.Sprintf("the network %s is not one of IPv4, and the VIP is", client), "")
+			l.Add(at, fmt.Sprintf("the network %s is not one of IPv4, and the VIP is", client), "name a network of IPv4")
 		}
 		return
 	}
@@ -364,14 +364,14 @@ func (a *NFSHAClusterArgs) validateClient(l *problem.List, at, client string, an
 	}
 	if addr, err := netip.ParseAddr(client); err == nil {
 		if !addr.Is4() || addr.IsUnspecified() || addr.IsMulticast() {
-			l.Add(at, fmt.Sprintf("%s is not the IPv4 address of a client", client), "")
+			l.Add(at, fmt.Sprintf("%s is not the IPv4 address of a client", client), "write it like 10.10.0.41")
 		}
 		return
 	}
 	r, err := netip.ParsePrefix(client)
 	switch {
 	case err != nil:
-		l.Add(at, fmt.Sprintf("%q is neither a range of addresses nor a network or host of the plan", client), "")
+		l.Add(at, fmt.Sprintf("%q is neither a range of addresses nor a network or host of the plan", client), "write 10.10.0.0/24, or a name that the plan has")
 	case !r.Addr().Is4() || r.Masked() != r:
 		l.Add(at, fmt.Sprintf("%q is not a range of IPv4 addresses", client), "write it like 10.10.0.0/24")
 	case r.Bits() == 0 && !anywhere:

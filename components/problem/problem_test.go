@@ -24,7 +24,7 @@ func TestReport(t *testing.T) {
 // Every problem says what to do about it.
 func TestEveryProblemHasARemedy(t *testing.T) {
 	bare := regexp.MustCompile(`\.Add\(.*, ""\)\n`)
-	for _, folder := range []string{"../haedge", "../host", "../../stacks"} {
+	for _, folder := range []string{"../haedge", "../host", "../nfsha", "../../stacks"} {
 		files, err := filepath.Glob(folder + "/*.go")
 		require.NoError(t, err)
 		require.NotEmpty(t, files)

@@ -6,7 +6,7 @@
 # shellcheck source=/dev/null
 . "${OCF_FUNCTIONS_DIR}/ocf-shellfuncs"
 
-state=${OCF_RESKEY_state:-}
+state=${OCF_RESKEY_state:-} replica=${OCF_RESKEY_replica:-}
 # In the order in which they stop; nfs-server starts the others with it.
 units='nfs-server.service nfs-mountd.service nfs-idmapd.service nfsdcld.service fsidd.service'
 
@@ -20,6 +20,7 @@ meta_data() {
 <shortdesc lang="en">NFSv4 server</shortdesc>
 <parameters>
 <parameter name="state" unique="1" required="1"><longdesc lang="en">The folder in which nfsdcld keeps its database (nfs.conf(5), storagedir).</longdesc><shortdesc lang="en">state</shortdesc><content type="string"/></parameter>
+<parameter name="replica" unique="1" required="1"><longdesc lang="en">The DRBD resource that it serves from.</longdesc><shortdesc lang="en">replica</shortdesc><content type="string"/></parameter>
 </parameters>
 <actions>
 <action name="start" timeout="60s"/>
@@ -60,12 +61,20 @@ stop() {
 	[ "$(threads)" = 0 ] || { ocf_exit_reason "$(threads) threads of the server are left"; return "$OCF_ERR_GENERIC"; }
 }
 
+# unfence: takes the constraint of DRBD's handler away where both replicas are
+# alike and nothing had to be copied.
+unfence() {
+	! grep -q '^ *[0-9]*: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate ' /proc/drbd ||
+		/usr/local/lib/halinux/drbd-unfence-peer "$replica" >/dev/null 2>&1 || :
+}
+
 monitor() {
 	[ "$(threads)" -gt 0 ] || return "$OCF_NOT_RUNNING"
 	for unit in nfs-mountd.service nfsdcld.service; do
 		systemctl is-active -q $unit || { ocf_exit_reason "$unit is $(systemctl is-active $unit)"; return "$OCF_ERR_GENERIC"; }
 	done
 	answers || frozen || answers || { ocf_exit_reason "the server has $(threads) threads and does not answer"; return "$OCF_ERR_GENERIC"; }
+	unfence
 }
 
 case ${1:-} in
