@@ -26,7 +26,7 @@ SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot)$$
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
-.PHONY: help up preview preflight diff destroy drift outputs lab-up lab-down lab-status \
+.PHONY: help up status preview preflight diff destroy drift outputs lab-up lab-down lab-status \
 	test test-fast lint unit lab-test e2e report merge bench bench-faults clean setup pulumi binaries
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make preview    what would change; make diff shows every line'
 	@echo 'make drift      what differs on the hosts from what up left there (exit 2)'
 	@echo 'make destroy    undo the platform; make lab-down ends the hosts'
+	@echo 'make status     the lab, and with STACK=storage how its storage is'
 	@echo 'make report     faults and benchmarks, written to docs/report.md'
 	@echo 'make clean      remove $(CACHE)'
 
@@ -70,6 +71,8 @@ lab-down: binaries
 	@bin/lab down
 lab-status: binaries
 	@bin/lab status
+status: lab-status
+	@[ $(STACK) = lab ] || bin/lab ssh storage1 halinux-storage status
 
 binaries:
 	$(step) 'building halinux and the lab'

@@ -220,7 +220,7 @@ func TestBadInput(t *testing.T) {
 		"a port of the bastion":      {func(c tree) { c.at("ssh", "proxy")["port"] = 70000 }, []string{"ssh.proxy.port: 70000 is not a port"}},
 		"a port of one host":         {func(c tree) { hosts(c, 4)["ssh"] = map[string]any{"port": -1} }, []string{"hosts[4].ssh.port: -1 is not a port"}},
 		"a user who cannot be one":   {func(c tree) { c.at("ssh")["user"] = "De Ploy" }, []string{`ssh.user: "De Ploy" is not a user name`, "base.sshd.allowUsers: De Ploy is missing"}},
-		"the controller locked out":  {func(c tree) { c.at("base", "sshd")["allowUsers"] = []any{"alice"} }, []string{"base.sshd.allowUsers: deploy is missing"}},
+		"the controller locked out":  {func(c tree) { c.at("base", "sshd")["allowUsers"] = []any{"alice", "halinux-volumes"} }, []string{"base.sshd.allowUsers: deploy is missing"}},
 		"root locked out":            {func(c tree) { delete(c.at("ssh"), "user") }, []string{"base.sshd.rootLogin: no would lock out", "base.sshd.allowUsers: root is missing"}},
 		"nobody may administer":      {func(c tree) { delete(c.at("base", "firewall"), "ssh") }, []string{"base.firewall.ssh: nobody could"}},
 		"two clocks":                 {func(c tree) { c.at("base", "time")["servers"] = []any{"a.example", "b.example"} }, []string{"base.time.servers: of two clocks"}},
@@ -259,6 +259,8 @@ func TestBadInput(t *testing.T) {
 			c.at("storage", "fencing", "agents", 0, "options")["password"] = "x"
 			delete(c.at("secrets"), "fencing")
 		}, []string{"storage.fencing.agents[0].options: password would be shown"}},
+		"a provisioner who cannot log in": {func(c tree) { c.at("base", "sshd")["allowUsers"] = []any{"deploy"} }, []string{"base.sshd.allowUsers: halinux-volumes is missing"}},
+		"a purge of what is used":         {func(c tree) { storage(c)["purge"] = []any{"home"} }, []string{"storage.purge[0]: home is still one of projects"}},
 		"a secret of no agent": {func(c tree) {
 			c.at("secrets", "fencing")["store1"] = map[string]any{"fence_ipmi": map[string]any{"password": "sentinel-p"}}
 		}, []string{"secrets.fencing.store1.fence_ipmi: there is no such agent"}},

@@ -88,6 +88,7 @@ func Platform(ctx *pulumi.Context) error {
 		ctx.Export("storageVip", storage.VIP)
 		ctx.Export("storageMounts", storage.Mounts)
 		ctx.Export("storageMountOptions", storage.MountOptions)
+		ctx.Export("storageProvisioner", storage.Provisioner)
 	}
 
 	if edge != nil && edgeArgs.DNS != nil {

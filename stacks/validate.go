@@ -43,6 +43,9 @@ func (c *Config) Validate() problem.List {
 	l.Include("base", base.Validate())
 	l.Include("edge", el)
 	l.Include("storage", sl)
+	if allow := c.Base.SSHD.AllowUsers; c.Storage != nil && c.Storage.Provisioner != nil && len(allow) > 0 && !slices.Contains(allow, nfsha.VolumesUser) {
+		l.Add("base.sshd.allowUsers", nfsha.VolumesUser+" is missing, whom storage.provisioner comes in as", "add it")
+	}
 	l.Include("secrets", c.validateSecrets(edge))
 	return c.placed(l)
 }

@@ -62,6 +62,25 @@ type NFSHAClusterArgs struct {
 	NoPacketFilter bool
 	// Projects are the directories that are exported, each with a quota.
 	Projects []Project
+	// Purge names projects that there are no more, whose data is deleted for
+	// good. Default: what a removed project has left stays, and is found again
+	// when it is put back.
+	Purge []string
+	// Provisioner may make and remove volumes in one of the projects by itself.
+	// Default: nobody may.
+	Provisioner *Provisioner
+}
+
+// Provisioner is who makes volumes on demand, like Kubernetes' storage classes:
+// directories of a project with a quota each, by a command over SSH on the host
+// that serves (phases/provisioner/volumes.sh says which).
+type Provisioner struct {
+	// Project holds the volumes; it is exported without root squash, and their
+	// quotas together do not exceed its own.
+	Project string
+	// Keys are public keys as in a file authorized_keys. They let their owners in
+	// as the user halinux-volumes, to run that one program.
+	Keys []string
 }
 
 // Fencing has one of agents and watchdog.

@@ -1,6 +1,7 @@
 package nfsha
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/halinux/halinux/components/host"
@@ -22,5 +23,22 @@ func (a *NFSHAClusterArgs) Flows() []host.Flow {
 	if clients = slices.Compact(clients); len(clients) > 0 {
 		flows = append(flows, host.Flow{Name: "nfsha: nfs", To: hosts, Protocol: "tcp", Ports: []int{nfsPort}, From: clients})
 	}
+	if a.Provisioner != nil {
+		for _, p := range a.Projects {
+			if p.Name == a.Provisioner.Project {
+				flows = append(flows, host.Flow{Name: "nfsha: volumes", To: hosts, Protocol: "tcp", Ports: a.sshPorts(), From: p.Clients, Theirs: true})
+			}
+		}
+	}
 	return flows
+}
+
+// sshPorts are those that the storage hosts' sshd listens on.
+func (a *NFSHAClusterArgs) sshPorts() []int {
+	var ports []int
+	for _, h := range a.Hosts {
+		ports = append(ports, cmp.Or(h.SSH.Port, 22))
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
 }

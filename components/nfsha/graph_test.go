@@ -44,6 +44,8 @@ func TestGraph(t *testing.T) {
 	waits("store1-volume", "store2-fence-test")
 	waits("store2-volume", "store1-volume")
 	waits("store1-resources", "store2-volume")
+	waits("store2-provisioner", "store1-resources")
+	waits("store2-purge", "store2-provisioner")
 	for name, r := range resources {
 		if name != "storage" {
 			assert.True(t, strings.HasSuffix(r.RegisterRPC.GetParent(), Type+"::storage"), name)

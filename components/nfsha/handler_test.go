@@ -41,8 +41,7 @@ func newCluster(t *testing.T) *cluster {
 			*--delete*) rm "$dir/constraint"; [ ! -e "$dir/breaks" ] || echo WFConnection >"$dir/connection" ;;
 			esac`,
 	} {
-		c.write("bin/"+name, fmt.Sprintf("#!/bin/sh\ndir=%s crm_mon=%s\n%s\n", c.dir, testdata(t), text))
-		require.NoError(t, os.Chmod(filepath.Join(c.dir, "bin", name), 0o755))
+		c.program(name, text)
 	}
 	c.write("disk", "UpToDate/DUnknown\n")
 	c.write("connection", "WFConnection\n")
@@ -56,6 +55,12 @@ func testdata(t *testing.T) string {
 	path, err := filepath.Abs("testdata/crm_mon")
 	require.NoError(t, err)
 	return path
+}
+
+// program puts a program of this name in the place of the host's.
+func (c *cluster) program(name, text string) {
+	c.write("bin/"+name, fmt.Sprintf("#!/bin/sh\ndir=%s crm_mon=%s\n%s\n", c.dir, testdata(c.t), text))
+	require.NoError(c.t, os.Chmod(filepath.Join(c.dir, "bin", name), 0o755))
 }
 
 func (c *cluster) write(name, text string) {

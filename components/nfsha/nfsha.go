@@ -17,6 +17,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -39,6 +40,11 @@ type NFSHACluster struct {
 	Mounts pulumi.StringMapOutput `pulumi:"mounts"`
 	// MountOptions are those under which a failover is only a pause (nfs(5)).
 	MountOptions pulumi.StringArrayOutput `pulumi:"mountOptions"`
+
+	// Provisioner is the access of who provisions volumes: user, hosts (addresses,
+	// apart by commas, of which the one that serves obeys) and path (where the
+	// volumes are exported). Empty where there is none.
+	Provisioner pulumi.StringMapOutput `pulumi:"provisioner"`
 
 	// Hosts are the storage hosts and witnesses after their last phase, by name:
 	// what is given to them waits for the storage.
@@ -133,8 +139,17 @@ func (c *NFSHACluster) outputs(ctx *pulumi.Context, a *NFSHAClusterArgs, last []
 	}
 	c.VIP = pulumi.OutputWithDependencies(ctx.Context(), pulumi.String(a.VIP).ToStringOutput(), last...).(pulumi.StringOutput)
 	c.Exports, c.Mounts = later(exports), later(mounts)
+	access := map[string]string{}
+	if p := a.Provisioner; p != nil {
+		var at []string
+		for _, h := range a.hostNames() {
+			at = append(at, a.addr(h, a.Network))
+		}
+		access = map[string]string{"user": VolumesUser, "hosts": strings.Join(at, ","), "path": exports[p.Project]}
+	}
+	c.Provisioner = later(access)
 	c.MountOptions = pulumi.ToStringArray(mountOptions).ToStringArrayOutput()
 	return ctx.RegisterResourceOutputs(c, pulumi.Map{
-		"vip": c.VIP, "exports": c.Exports, "mounts": c.Mounts, "mountOptions": c.MountOptions,
+		"vip": c.VIP, "exports": c.Exports, "mounts": c.Mounts, "mountOptions": c.MountOptions, "provisioner": c.Provisioner,
 	})
 }

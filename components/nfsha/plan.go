@@ -99,6 +99,16 @@ func plan(a *NFSHAClusterArgs, s secrets) ([]step, error) {
 	if err == nil {
 		err = add([]string{first}, a.resourcesPhase)
 	}
+	var last []maker
+	if a.Provisioner != nil {
+		last = append(last, a.provisionerPhase)
+	}
+	if len(a.Purge) > 0 {
+		last = append(last, a.purgePhase)
+	}
+	if err == nil && len(last) > 0 {
+		err = add(names, last...)
+	}
 	return steps, err
 }
 
@@ -357,6 +367,8 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		host.Embedded(phases, lib+"certificates", "phases/witness/certificates.sh").Executable(),
 		host.Embedded(phases, lib+"cib-apply", "phases/cluster/cib-apply.py").Executable(),
 		host.Embedded(phases, lib+"serves-here", "phases/cluster/serves-here.sh").Executable(),
+		host.Embedded(phases, "/usr/local/sbin/halinux-storage", "phases/cluster/storage.sh").Executable(),
+		host.File{Path: "/etc/halinux/storage", Content: fmt.Sprintf("name=%s root=%s vip=%s hosts='%s'\n", a.name(), a.root(), a.VIP, strings.Join(a.hostNames(), " "))},
 		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/project", "phases/cluster/project.sh").Executable(),
 		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/server", "phases/cluster/server.sh").Executable(),
 		host.Embedded(phases, "/etc/systemd/system/nfs-server.service.d/halinux.conf", "phases/cluster/daemon.conf"),
@@ -487,5 +499,37 @@ func (a *NFSHAClusterArgs) resourcesPhase(_ string, _ secrets) (host.Phase, erro
 	}
 	p, err := host.NewPhase(phases, "resources", cib)
 	p.Vars = map[string]string{"cluster": a.name(), "vip": a.VIP}
+	return p, err
+}
+
+// ---- volumes on demand, and what is deleted -----------------------------------
+
+// VolumesUser is the account that provisioners come in as.
+const VolumesUser = "halinux-volumes"
+
+func (a *NFSHAClusterArgs) provisionerPhase(_ string, _ secrets) (host.Phase, error) {
+	var keys strings.Builder
+	for _, k := range slices.Sorted(slices.Values(a.Provisioner.Keys)) {
+		fmt.Fprintf(&keys, "restrict,command=\"exec sudo -n %svolumes \\\"$SSH_ORIGINAL_COMMAND\\\"\" %s\n", lib, strings.TrimSpace(k))
+	}
+	quota := 0
+	for _, p := range a.Projects {
+		if p.Name == a.Provisioner.Project {
+			quota = p.Quota
+		}
+	}
+	sudoers := host.Embedded(phases, "/etc/sudoers.d/"+VolumesUser, "phases/provisioner/sudoers")
+	sudoers.Mode = 0o440
+	return host.NewPhase(phases, "provisioner", sudoers,
+		host.File{Path: "/var/lib/" + VolumesUser + "/.ssh/authorized_keys", Content: keys.String()},
+		host.File{Path: "/etc/halinux/volumes", Content: fmt.Sprintf("root=%s project=%s quota=%d\n", a.root(), a.Provisioner.Project, quota)},
+		host.Embedded(phases, lib+"volumes", "phases/provisioner/volumes.sh").Executable(),
+	)
+}
+
+func (a *NFSHAClusterArgs) purgePhase(_ string, _ secrets) (host.Phase, error) {
+	p, err := host.NewPhase(phases, "purge")
+	p.Vars = map[string]string{"cluster": a.name(), "root": a.root(), "names": strings.Join(slices.Sorted(slices.Values(a.Purge)), " ")}
+	p.Timeout = time.Hour
 	return p, err
 }

@@ -60,6 +60,8 @@ func example() *NFSHAClusterArgs {
 			{Name: "kubernetes", Quota: 40960, ID: 7, Clients: []string{"10.10.0.40/29"}, NoRootSquash: true},
 			{Name: "public", Quota: 1024, Clients: []string{"0.0.0.0/0"}, Anywhere: true, ReadOnly: true},
 		},
+		Provisioner: &Provisioner{Project: "kubernetes", Keys: []string{hostKey + " kubernetes"}},
+		Purge:       []string{"old"},
 	}
 }
 

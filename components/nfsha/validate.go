@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/problem"
 )
@@ -50,6 +52,8 @@ func (a *NFSHAClusterArgs) Validate() problem.List {
 	l.Include("fencing", a.validateFencing())
 	a.validateTimes(&l)
 	a.validateProjects(&l)
+	a.validatePurge(&l)
+	a.validateProvisioner(&l)
 	return l
 }
 
@@ -349,6 +353,44 @@ func (a *NFSHAClusterArgs) validateProjects(l *problem.List) {
 	// Each quota is a promise.
 	if most := a.capacity(); most > 0 && sum > most && len(a.Projects) > 1 && !slices.ContainsFunc(a.Projects, func(p Project) bool { return p.Quota > most }) {
 		l.Add("projects", fmt.Sprintf("their quotas add up to %d MiB, the volume has %d", sum, most), "lower them, or grow the volume on both hosts")
+	}
+}
+
+func (a *NFSHAClusterArgs) validatePurge(l *problem.List) {
+	for i, name := range a.Purge {
+		at := fmt.Sprintf("purge[%d]", i)
+		switch {
+		case !projectName.MatchString(name):
+			l.Add(at, fmt.Sprintf("%q is not a name for a project", name), "use the name that the project had")
+		case slices.ContainsFunc(a.Projects, func(p Project) bool { return p.Name == name }):
+			l.Add(at, fmt.Sprintf("%s is still one of projects", name), "take it out there first, so that nobody uses it any more")
+		case slices.Contains(a.Purge[:i], name):
+			l.Add(at, fmt.Sprintf("%s stands there twice", name), "leave one of them out")
+		}
+	}
+}
+
+func (a *NFSHAClusterArgs) validateProvisioner(l *problem.List) {
+	if a.Provisioner == nil {
+		return
+	}
+	i := slices.IndexFunc(a.Projects, func(p Project) bool { return p.Name == a.Provisioner.Project })
+	switch {
+	case i < 0:
+		l.Add("provisioner.project", fmt.Sprintf("%q is not one of projects", a.Provisioner.Project), "name the one that holds the volumes")
+	case !a.Projects[i].NoRootSquash:
+		l.Add("provisioner.project", fmt.Sprintf("root of a client is nobody in %s", a.Provisioner.Project), fmt.Sprintf("set projects[%d].noRootSquash: true, so that volumes can be given to their users", i))
+	case a.Projects[i].ReadOnly:
+		l.Add("provisioner.project", fmt.Sprintf("%s is read-only", a.Provisioner.Project), "name another one")
+	}
+	if len(a.Provisioner.Keys) == 0 {
+		l.Add("provisioner.keys", "there is none", "give the public key of the provisioner")
+	}
+	for i, k := range a.Provisioner.Keys {
+		_, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(k))
+		if err != nil || len(options) > 0 || len(rest) > 0 {
+			l.Add(fmt.Sprintf("provisioner.keys[%d]", i), "is not one public key on a line", "write it like ssh-ed25519 AAAA... name, without options")
+		}
 	}
 }
 

@@ -66,7 +66,7 @@ var spoiled = map[string]func(*NFSHAClusterArgs){
 	`projects[0].name: "../etc" would leave its directory`:                  func(a *NFSHAClusterArgs) { a.Projects[0].Name = "../etc" },
 	`projects[0].name: ".halinux" would leave its directory, or hide in it`: func(a *NFSHAClusterArgs) { a.Projects[0].Name = ".halinux" },
 	`projects[0].name: "a b" is not a name for a project`:                   func(a *NFSHAClusterArgs) { a.Projects[0].Name = "a b" },
-	`projects[1].name: "home" is the name of projects[0] too`:               func(a *NFSHAClusterArgs) { a.Projects[1].Name = "home" },
+	`projects[1].name: "home" is the name of projects[0] too`:               func(a *NFSHAClusterArgs) { a.Projects[1].Name = "home"; a.Provisioner = nil },
 	"projects[2].id: 7 is that of projects[1] (kubernetes) too":             func(a *NFSHAClusterArgs) { a.Projects[2].ID = 7 },
 	"projects[0].quota: 0 MiB":                                              func(a *NFSHAClusterArgs) { a.Projects[0].Quota = 0 },
 	"projects[0].quota: 200000 MiB are more than the volume has (101344":    func(a *NFSHAClusterArgs) { a.Projects[0].Quota = 200000 },
@@ -76,6 +76,14 @@ var spoiled = map[string]func(*NFSHAClusterArgs){
 	"projects[2].clients[0]: 0.0.0.0/0 is everybody":                        func(a *NFSHAClusterArgs) { a.Projects[2].Anywhere = false },
 	`projects[1].clients[0]: "10.10.0.41/29" is not a range`:                func(a *NFSHAClusterArgs) { a.Projects[1].Clients[0] = "10.10.0.41/29" },
 	`projects[0].mode: "u=rwx" is not a mode`:                               func(a *NFSHAClusterArgs) { a.Projects[0].Mode = "u=rwx" },
+	"purge[0]: home is still one of projects":                               func(a *NFSHAClusterArgs) { a.Purge[0] = "home" },
+	`purge[0]: ".." is not a name`:                                          func(a *NFSHAClusterArgs) { a.Purge[0] = ".." },
+	"purge[1]: old stands there twice":                                      func(a *NFSHAClusterArgs) { a.Purge = append(a.Purge, "old") },
+	`provisioner.project: "media" is not one of projects`:                   func(a *NFSHAClusterArgs) { a.Provisioner.Project = "media" },
+	"provisioner.project: root of a client is nobody in home":               func(a *NFSHAClusterArgs) { a.Provisioner.Project = "home" },
+	"provisioner.keys: there is none":                                       func(a *NFSHAClusterArgs) { a.Provisioner.Keys = nil },
+	"provisioner.keys[0]: is not one public key":                            func(a *NFSHAClusterArgs) { a.Provisioner.Keys[0] = `command="sh" ` + hostKey },
+	"provisioner.keys[1]: is not one public key on a line":                  func(a *NFSHAClusterArgs) { a.Provisioner.Keys = append(a.Provisioner.Keys, hostKey+"\n"+hostKey) },
 	`projects[0].owner: "root" is not user:group`:                           func(a *NFSHAClusterArgs) { a.Projects[0].Owner = "root" },
 }
 
