@@ -102,6 +102,7 @@ var marks = []struct {
 	{"mount", regexp.MustCompile(`pacemaker-controld.*Result of start operation for \S+-filesystem on \S+: OK`)},
 	{"server", regexp.MustCompile(`pacemaker-controld.*Result of start operation for \S+-server on \S+: OK`)},
 	{"address", regexp.MustCompile(`pacemaker-controld.*Result of start operation for \S+-vip on \S+: OK`)},
+	{"grace", regexp.MustCompile(`NFSD: all clients done reclaiming`)},
 }
 
 // part of a stall.
@@ -112,7 +113,8 @@ type part struct {
 
 // parts says of what a stall was made: from the fault to each mark that was
 // found, and from the last one to the end, in which clients find the server
-// again and its grace period passes.
+// again. The grace period is no part of its own where it was not what the last
+// writer waited for.
 func parts(events []event, from, end time.Time) []part {
 	var all []part
 	for _, m := range marks {
@@ -125,7 +127,7 @@ func parts(events []event, from, end time.Time) []part {
 			break
 		}
 	}
-	return append(all, part{"grace and reconnection", end.Sub(from)})
+	return append(all, part{"reconnection", end.Sub(from)})
 }
 
 func partsNote(all []part) string {

@@ -65,9 +65,10 @@ func TestParts(t *testing.T) {
 		{at(32), "storage1", "storage1 pacemaker-controld[5]:  notice: Result of start operation for nfs-filesystem on storage1: OK"},
 		{at(34), "storage1", "storage1 pacemaker-controld[5]:  notice: Result of start operation for nfs-server on storage1: OK"},
 		{at(36), "storage1", "storage1 pacemaker-controld[5]:  notice: Result of start operation for nfs-vip on storage1: OK"},
+		{at(38.5), "storage1", "storage1 kernel: NFSD: all clients done reclaiming, ending NFSv4 grace period (net effffff9)"},
 		{at(99), "storage1", "storage1 pacemaker-controld[5]:  notice: Result of start operation for nfs-vip on storage1: OK"},
 	}
-	require.Equal(t, "detection 4.0 s, fencing 25.0 s, promotion 2.0 s, mount 1.0 s, server 2.0 s, address 2.0 s, grace and reconnection 4.0 s", partsNote(parts(events, start, at(40))))
+	require.Equal(t, "detection 4.0 s, fencing 25.0 s, promotion 2.0 s, mount 1.0 s, server 2.0 s, address 2.0 s, grace 2.5 s, reconnection 1.5 s", partsNote(parts(events, start, at(40))))
 	// What did not happen is no part.
-	require.Equal(t, "grace and reconnection 3.0 s", partsNote(parts(nil, start, at(3))))
+	require.Equal(t, "reconnection 3.0 s", partsNote(parts(nil, start, at(3))))
 }
