@@ -62,6 +62,7 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 		args.Firewall.Flows = append(args.Firewall.Flows, edge.Flows()...)
 	}
 	if storage := c.storage(hosts); storage != nil {
+		args.Disks = storage.Disks
 		args.Firewall.Flows = append(args.Firewall.Flows, storage.Flows()...)
 	}
 	args.Packages.Sources = slices.Clone(args.Packages.Sources)

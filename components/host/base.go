@@ -24,6 +24,9 @@ type BaseArgs struct {
 	Hosts []Host `mapstructure:"-"`
 	// Plan has every host's roles, links and addresses.
 	Plan AddressPlan `mapstructure:"-"`
+	// Disks are what later components make of hosts' disks, by the host's name:
+	// the preflight looks at them before anything is changed. Default: none.
+	Disks map[string]Disks `mapstructure:"-"`
 	// Preflight is what a host must be like. Default: see its fields.
 	Preflight PreflightArgs
 	// Packages are the sources, versions and further packages. Default: what

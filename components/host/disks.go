@@ -159,6 +159,43 @@ func arrayUUID(host, name string) string {
 	return fmt.Sprintf("%08x:%08x:%08x:%08x", sum[0:4], sum[4:8], sum[8:12], sum[12:16])
 }
 
+// needs are the disks as preflight.sh is told of them, a line each: the path, what
+// it belongs to (which tells ours from foreign ones), and how many MiB it needs;
+// 0 where that depends on the others.
+func (d Disks) needs(host string) string {
+	least := map[string]int{} // by array or single device
+	for _, g := range d.Groups {
+		sum := extent // LVM's own
+		for _, v := range g.Volumes {
+			sum += v.Size
+		}
+		if len(g.Devices) == 1 {
+			least[g.Devices[0]] = sum
+		}
+	}
+	var lines []string
+	for _, a := range d.Arrays {
+		share := least[a.Name]
+		switch a.Level {
+		case "0":
+			share = share / max(1, len(a.Members))
+		case "5":
+			share = share / max(1, len(a.Members)-1)
+		}
+		for _, m := range slices.Concat(a.Members, a.Spares) {
+			lines = append(lines, fmt.Sprintf("%s array:%s %d", m, arrayUUID(host, a.Name), share))
+		}
+	}
+	for _, g := range d.Groups {
+		for _, m := range g.Devices {
+			if strings.HasPrefix(m, "/") {
+				lines = append(lines, fmt.Sprintf("%s group:%s %d", m, g.Name, least[m]))
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Phase makes the disks what they are to be on a host.
 func (d Disks) Phase(h Host) (Phase, error) {
 	var arrays, groups, volumes, lines []string

@@ -79,6 +79,50 @@ func TestDisksReportsEveryProblem(t *testing.T) {
 	}
 }
 
+// The preflight looks at real block devices: loop devices of this machine.
+func TestPreflightLooksAtDisks(t *testing.T) {
+	loop := func() string {
+		file := filepath.Join(t.TempDir(), "disk")
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+		require.NoError(t, os.Truncate(file, 20<<20))
+		out, err := exec.Command("losetup", "-f", "--show", file).Output()
+		if err != nil {
+			t.Skipf("SKIP: no loop devices here: %v", err)
+		}
+		device := strings.TrimSpace(string(out))
+		t.Cleanup(func() { _ = exec.Command("losetup", "-d", device).Run() })
+		return device
+	}
+	blank, full := loop(), loop()
+	out, err := exec.Command("mkfs.ext4", "-q", "-L", "photos", full).CombinedOutput()
+	require.NoError(t, err, string(out))
+	d := Disks{
+		Arrays: []Array{{Name: "pair", Level: "1", Members: []string{blank, full}}},
+		Groups: []VolumeGroup{{Name: "data", Devices: []string{"pair"}, Volumes: []Volume{{Name: "nfs", Size: 16}}}, {Name: "more", Devices: []string{"/dev/no-such-disk"}}},
+	}
+	found := look(t, "", "", map[string]string{"disks": d.needs("store1")})
+	assert.Contains(t, found, "finding\t"+full+" is not blank: it holds ext4 photos")
+	assert.Contains(t, found, "finding\tit has no disk /dev/no-such-disk\tplug it in, or correct the name: it has ")
+	assert.NotContains(t, found, "finding\t"+blank)
+
+	d.Groups[0].Volumes[0].Size = 40
+	found = look(t, "", "mount "+full+" /mnt", map[string]string{"disks": d.needs("store1")})
+	assert.Contains(t, found, full+" is not blank: it is mounted at /mnt; it holds ext4 photos")
+	assert.Contains(t, found, "finding\t"+blank+" has 20 MiB\t44 MiB are needed for the volumes on it")
+}
+
+func TestDiskNeeds(t *testing.T) {
+	assert.Equal(t, strings.Join([]string{
+		"/dev/disk/by-id/a array:" + arrayUUID("store1", "pair") + " 0",
+		"/dev/disk/by-id/b array:" + arrayUUID("store1", "pair") + " 0",
+		"/dev/disk/by-id/c array:" + arrayUUID("store1", "pair") + " 0",
+		"/dev/sdd array:" + arrayUUID("store1", "three") + " 20002",
+		"/dev/sde array:" + arrayUUID("store1", "three") + " 20002",
+		"/dev/sdf array:" + arrayUUID("store1", "three") + " 20002",
+		"/dev/sdg group:data 0",
+	}, "\n"), exampleDisks().needs("store1"))
+}
+
 // What is on a disk is told by the functions of converge.sh, on files in the
 // place of disks.
 func TestForeignDisksAreNamed(t *testing.T) {

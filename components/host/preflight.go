@@ -294,7 +294,7 @@ func (a *BaseArgs) preflightVars(h Host) map[string]string {
 			}
 		}
 	}
-	return map[string]string{
+	vars := map[string]string{
 		"releases":      strings.Join(p.releases(), " "),
 		"architectures": strings.Join(p.architectures(), " "),
 		"memory":        fmt.Sprint(memory),
@@ -304,6 +304,10 @@ func (a *BaseArgs) preflightVars(h Host) map[string]string {
 		"ports":         strings.Join(slices.Compact(ports), " "),
 		"links":         strings.Join(links, " "),
 	}
+	if d, ok := a.Disks[h.Name]; ok {
+		vars["disks"] = d.needs(h.Name)
+	}
+	return vars
 }
 
 func (a *BaseArgs) preflightPhase(h Host) (*Phase, error) {

@@ -51,6 +51,9 @@ for need in $ports; do
 	protocol=${need%/*} port=${need#*/}
 	ss -Hlnp"$(printf %.1s "$protocol")" "sport = :$port" 2>/dev/null | while read -r _ _ _ address _ who; do
 		case $address in 127.* | *%lo:* | '[::1]'*) continue ;; esac
+		# The kernel's own servers (NFS, DRBD) have no process: on a host that has
+		# been here before they are ours.
+		[ -n "$who" ] || [ -z "$own" ] || continue
 		pid=$(printf '%s' "$who" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')
 		unit=$(sed -n 's|.*/\([^/]*\.service\).*|\1|p' "/proc/${pid:-0}/cgroup" 2>/dev/null | head -n 1)
 		[ -n "$unit" ] && printf '%s\n' "$own" | grep -qxF "$unit" || printf '%s\t%s\n' "$address" "${unit:-$who}"
@@ -74,6 +77,43 @@ done
 
 [ -z "$links" ] || systemctl is-active -q systemd-networkd ||
 	finding "systemd-networkd does not run its network, neither by itself nor for Netplan" "move it to systemd-networkd, or set network.off: true"
+
+# A disk is ours by what was made on it, else it has to be blank.
+plain() { printf '%s' "$1" | tr -d ':-'; }
+ours() {
+	case $2/$(blkid -p -s TYPE -o value "$1" 2>/dev/null) in
+	array:*/linux_raid_member) [ "$(plain "$(blkid -p -s UUID -o value "$1")")" = "$(plain "${2#array:}")" ] ;;
+	group:*/LVM2_member)
+		group=$(pvs --noheadings -o vg_name "$1" 2>/dev/null | tr -d ' ')
+		[ -z "$group" ] || { [ "$group" = "${2#group:}" ] && [ "$(vgs --noheadings -o vg_tags "$group" 2>/dev/null | tr -d ' ')" = halinux ]; }
+		;;
+	*) return 1 ;;
+	esac
+}
+known=$(printf '%s\n' "${disks:-}" | while read -r disk owner _; do
+	if [ -b "$disk" ] && ours "$disk" "$owner"; then printf '%s\n' "$owner"; fi
+done)
+while read -r disk owner least; do
+	[ -n "$disk" ] || continue
+	if [ ! -b "$disk" ]; then
+		# A member that is gone is the reason for having others.
+		case $owner in array:*) ! printf '%s\n' "$known" | grep -qxF "$owner" || continue ;; esac
+		finding "it has no disk $disk" "plug it in, or correct the name: it has $(lsblk -dnpo NAME | paste -sd' ')"
+		continue
+	fi
+	ours "$disk" "$owner" || {
+		holds=$({
+			lsblk -nrdo MOUNTPOINTS "$disk" 2>/dev/null | grep -v '^$' | sed 's/^/it is mounted at /'
+			lsblk -nrpo NAME "$disk" | tail -n +2 | sort -u | sed 's/^/it is in use, or divided: /'
+			wipefs -n --noheadings --output TYPE,LABEL,UUID "$disk" | awk '{gsub(/ +/, " "); print "it holds " $0}'
+		} | paste -sd';' | sed 's/;/; /g')
+		[ -z "$holds" ] || finding "$disk is not blank: $holds" "name another one; only where you are certain that nothing of it is needed, empty it with wipefs --all"
+	}
+	have=$(($(lsblk -bdno SIZE "$disk") / 1048576))
+	[ "$have" -ge "$least" ] || finding "$disk has $have MiB" "$least MiB are needed for the volumes on it"
+done <<END
+${disks:-}
+END
 
 command -v apt-get >/dev/null || finding "it has no apt-get" "install apt"
 [ -z "$(dpkg --audit 2>/dev/null)" ] || finding "dpkg has half-installed packages" "run: dpkg --configure -a"
