@@ -750,6 +750,17 @@ func (w *watch) told(host string, from time.Time, words ...string) (event, error
 	return event{}, fmt.Errorf("the journal of %s does not say %q", host, words)
 }
 
+// promotions counts how often a host became primary after a moment.
+func (w *watch) promotions(after time.Time) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, l := range w.roles {
+		n += l.Promotions(after)
+	}
+	return n
+}
+
 // role is what the sampler of a host said last.
 func (w *watch) role(host string) sampler.Line {
 	w.mu.Lock()

@@ -33,6 +33,17 @@ func (l *Log) LongestGap() time.Duration {
 	return longest
 }
 
+// Promotions counts how often the host became primary after a moment.
+func (l *Log) Promotions(after time.Time) int {
+	n := 0
+	for i, s := range l.Seen {
+		if s.At.After(after) && s.Primary() && (i == 0 || !l.Seen[i-1].Primary()) {
+			n++
+		}
+	}
+	return n
+}
+
 // span is a time in which a host was primary.
 type span struct{ from, to time.Time }
 

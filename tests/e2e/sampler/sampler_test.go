@@ -113,3 +113,13 @@ func TestBoth(t *testing.T) {
 		require.Equal(t, both, swapped, name)
 	}
 }
+
+func TestPromotions(t *testing.T) {
+	const p, s = "Primary/Unknown", "Secondary/Unknown"
+	start := time.Now()
+	l := at(start, 0, p, 100, s, 200, p, 300, p, 400, s, 500, p)
+	require.Equal(t, 2, l.Promotions(start))
+	require.Equal(t, 1, l.Promotions(start.Add(250*time.Millisecond)), "to be primary still is no promotion")
+	require.Equal(t, 3, l.Promotions(start.Add(-time.Second)))
+	require.Zero(t, l.Promotions(start.Add(time.Minute)))
+}
