@@ -26,7 +26,7 @@ SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot)$$
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
-.PHONY: help up status preview preflight diff destroy drift outputs lab-up lab-down lab-status \
+.PHONY: help up status storage-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
 	test test-fast lint unit lab-test e2e report merge bench bench-faults clean setup pulumi binaries
 
 help:
@@ -42,6 +42,7 @@ help:
 up: lab-up
 	$(step) 'bringing the platform up'
 	@$(HALINUX) up
+	@case ' $(LAB_GROUPS) ' in *' storage '*) $(MAKE) --no-print-directory storage-proof ;; esac
 	$(step) 'the platform stands'
 	@echo 'try:  bin/lab ssh client curl -sk --resolve www.lab.halinux.test:443:198.51.100.10 https://www.lab.halinux.test/'
 	@echo '      bin/lab crash edge1 (a power cut), the same again, then bin/lab restart edge1'
@@ -71,6 +72,12 @@ lab-down: binaries
 	@bin/lab down
 lab-status: binaries
 	@bin/lab status
+# One client writes a file through the VIP, the other reads it.
+STORAGE_MOUNT = findmnt -n /mnt/home >/dev/null || { mkdir -p /mnt/home; mount -t nfs -o nfsvers=4.2,hard,proto=tcp,timeo=50,retrans=2 10.10.0.102:/srv/nfs/home /mnt/home; }
+storage-proof: binaries
+	$(step) 'a file through the storage'
+	@bin/lab ssh nfsclient1 'set -e; $(STORAGE_MOUNT); echo "written by nfsclient1" >/mnt/home/proof.new; sync /mnt/home/proof.new; mv /mnt/home/proof.new /mnt/home/proof'
+	@bin/lab ssh nfsclient2 'set -e; $(STORAGE_MOUNT); cat /mnt/home/proof'
 status: lab-status
 	@[ $(STACK) = lab ] || bin/lab ssh storage1 halinux-storage status
 

@@ -46,9 +46,9 @@ type NFSHAClusterArgs struct {
 	// (corosync.conf(5)). Default 2s. Below 1s a busy host is taken for a dead
 	// one.
 	Token time.Duration
-	// Lease is NFSv4's lease and grace time, 5s to 90s in whole seconds: after a
-	// failover, clients have so long to reclaim their locks, and nobody gets new
-	// ones. Default 10s.
+	// Lease is NFSv4's lease time, 5s to 90s in whole seconds; the grace time is
+	// three times as long: after a failover, clients have so long to reclaim their
+	// locks, and nobody gets new ones until all have. Default 10s.
 	Lease time.Duration
 	// Threads are nfsd's. Default 16.
 	Threads int

@@ -119,6 +119,17 @@ func TestFencePeer(t *testing.T) {
 		assert.Equal(t, 7, code)
 		assert.Contains(t, constraint, placed)
 	})
+	t.Run("the peer was fenced and is on its way back", func(t *testing.T) {
+		// Its Corosync is there at once, its Pacemaker only after SBD's delay.
+		c := newCluster(t)
+		require.NoError(t, os.Remove(filepath.Join(c.dir, "answers")))
+		code, constraint := c.fence(20, "pending")
+		assert.Equal(t, 4, code)
+		assert.Contains(t, constraint, placed)
+		c.write("constraint", `<expression id="e" attribute="#uname" operation="ne" value="store2"/>`+"\n")
+		code, _ = c.fence(20, "pending")
+		assert.Equal(t, 1, code, "it may be the one with newer data")
+	})
 	t.Run("the peer was shut down", func(t *testing.T) {
 		code, constraint := newCluster(t).fence(20, "offline")
 		assert.Equal(t, 5, code)

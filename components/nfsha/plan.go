@@ -329,7 +329,7 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		"Name": a.name(), "Nodes": nodes, "Token": a.token().Milliseconds(), "Port": corosyncPort, "SecondPort": corosyncPort + 1,
 		"Witness": a.witnessAddress(a.Witnesses[0].Name).String(), "WitnessPort": witnessPort, "Lib": lib,
 		"Vote": vote.Milliseconds(), "Sync": sync.Milliseconds(),
-		"State": a.state(), "LeaseSeconds": int(a.lease().Seconds()), "Threads": cmp.Or(a.Threads, 16),
+		"State": a.state(), "LeaseSeconds": int(a.lease().Seconds()), "GraceSeconds": 3 * int(a.lease().Seconds()), "Threads": cmp.Or(a.Threads, 16),
 	}
 	var files []host.File
 	sources := [][2]string{

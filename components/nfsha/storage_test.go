@@ -40,7 +40,7 @@ func newServing(t *testing.T) *cluster {
 	c.write("connection", "Connected\n")
 	c.write("disk", "UpToDate/UpToDate\n")
 	c.write("role", "Primary/Secondary\n")
-	c.write("votes", "0x00000001          1    A,V,NMW store1\n0x00000000          1            Qdevice\n         0          1     A,V,NMW Qdevice\n")
+	c.write("votes", "        31          1    A,V,NMW store1 (local)\n        32          1    A,V,NMW store2\n         0          1            Qdevice\n")
 	c.write("drbd", " 0: cs:Connected ro:Primary/Secondary\n    ns:1 nr:0 oos:2048\n")
 	resources, err := os.ReadFile(filepath.Join(testdata(t), "resources.xml"))
 	require.NoError(t, err)
@@ -73,10 +73,13 @@ func TestStorageStatus(t *testing.T) {
 		spoil func(*cluster)
 		want  string
 	}{
-		"a host is lost":   {func(c *cluster) { c.write("states", "unclean\n") }, "store2 is lost and has not been fenced"},
-		"a host is down":   {func(c *cluster) { c.write("states", "offline\n") }, "store2 is not a member"},
-		"no quorum":        {func(c *cluster) { c.write("quorum", "0\n") }, "no quorum here"},
-		"no witness":       {func(c *cluster) { c.write("votes", "         0          1     A,NV,NMW Qdevice\n") }, "the witness does not vote"},
+		"a host is lost": {func(c *cluster) { c.write("states", "unclean\n") }, "store2 is lost and has not been fenced"},
+		"a host is down": {func(c *cluster) { c.write("states", "offline\n") }, "store2 is not a member"},
+		"a host starts":  {func(c *cluster) { c.write("states", "pending\n") }, "store2 has not joined the cluster yet"},
+		"no quorum":      {func(c *cluster) { c.write("quorum", "0\n") }, "no quorum here"},
+		"no witness": {func(c *cluster) {
+			c.write("votes", "        31          1   A,NV,NMW store1 (local)\n         0          0            Qdevice (votes 1)\n")
+		}, "the witness does not vote"},
 		"a link is down":   {func(c *cluster) { c.write("links", "\tnodeid: 32: disconnected\n") }, "a link between the hosts is down"},
 		"no replication":   {func(c *cluster) { c.write("connection", "StandAlone\n") }, "there is no replication: StandAlone"},
 		"being filled":     {func(c *cluster) { c.write("connection", "SyncSource\n") }, "one replica is being filled: 2.0 MiB to go"},

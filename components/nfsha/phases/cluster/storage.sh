@@ -65,16 +65,17 @@ status() {
 	[ "$server" = "$holder" ] || bad "the VIP is not where the server is"
 	for host in $hosts; do
 		line=$(nodes | grep "name=\"$host\"" || :)
-		case $(printf '%s' "$line" | attribute online)/$(printf '%s' "$line" | attribute unclean)/$(printf '%s' "$line" | attribute standby) in
-		true/false/false) printf '%-12s member\n' "$host" ;;
-		true/false/true) printf '%-12s member, in standby\n' "$host" && bad "$host is in standby: crm_standby -N $host -D ends it" ;;
+		case $(printf '%s' "$line" | attribute online)/$(printf '%s' "$line" | attribute unclean)/$(printf '%s' "$line" | attribute standby)/$(printf '%s' "$line" | attribute pending) in
+		true/false/*/true) printf '%-12s starting\n' "$host" && bad "$host has not joined the cluster yet" ;;
+		true/false/false/*) printf '%-12s member\n' "$host" ;;
+		true/false/true/*) printf '%-12s member, in standby\n' "$host" && bad "$host is in standby: crm_standby -N $host -D ends it" ;;
 		*/true/*) printf '%-12s lost, to be fenced\n' "$host" && bad "$host is lost and has not been fenced" ;;
 		false/*) printf '%-12s not a member\n' "$host" && bad "$host is not a member of the cluster" ;;
 		*) printf '%-12s unknown\n' "$host" && bad "the cluster does not run here" ;;
 		esac
 	done
 	[ "$(crm_node --quorum 2>/dev/null)" = 1 ] || bad "no quorum here: this host serves nothing"
-	corosync-quorumtool -s 2>/dev/null | grep -q '[^N]V,.* Qdevice' || bad "the witness does not vote"
+	corosync-quorumtool -s 2>/dev/null | grep -Eq '^ *0 +[1-9][0-9]* +Qdevice$' || bad "the witness does not vote"
 	! corosync-cfgtool -s 2>/dev/null | grep -q disconnected || bad "a link between the hosts is down: corosync-cfgtool -s"
 	case $(connection) in
 	Connected | Verify?) [ "$(disks)" = UpToDate/UpToDate ] || bad "the replicas are $(disks)" ;;

@@ -4,7 +4,8 @@
 # DRBD calls it on a primary that lost its peer, with all writes frozen, and on
 # a host that shall become primary alone. Its exit code says what is certain:
 #   4  the peer is there and cannot be promoted: the constraint below stands in
-#      the CIB, and the peer's controller answered after it had been written
+#      the CIB, and the peer's controller answered after it had been written, or
+#      has yet to start, and gets the CIB first
 #   5  the peer is out of the cluster, cleanly, and cannot come back promoted
 #   7  the peer has been fenced since
 #   1  none of this within SECONDS, or another's data is newer: writes stay
@@ -39,13 +40,15 @@ who_may() {
 	cibadmin --query --xpath "//rsc_location[@id='$id']//expression" 2>/dev/null | attribute value | head -n 1
 }
 
-# peer_state: online, offline (clean), unclean or unknown, as Pacemaker's
-# scheduler sees it. A host that is joining counts as online: it gets the CIB
-# before it gets anything to do. It may have to wait for us: Pacemaker lets
-# nobody in while a promotion is under way, and that waits for this handler.
+# peer_state: online, pending, offline (clean), unclean or unknown, as Pacemaker's
+# scheduler sees it. Pending is a host whose Corosync is back and whose Pacemaker
+# has not joined; one whose Pacemaker died is unclean. It has nothing running, and
+# gets the CIB before it gets anything to do. It may have to wait for us: Pacemaker
+# lets nobody in while a promotion is under way, and that waits for this handler.
 peer_state() {
 	line=$(crm_mon --output-as=xml --one-shot --include=none,nodes 2>/dev/null | grep "<node name=\"$peer\"" | head -n 1) || :
 	case $(printf '%s' "$line" | attribute online)/$(printf '%s' "$line" | attribute unclean)/$(printf '%s' "$line" | attribute pending) in
+	*/false/true) echo pending ;;
 	true/false/*) echo online ;;
 	false/false/*) echo offline ;;
 	*/true/*) echo unclean ;;
@@ -69,7 +72,8 @@ was_unclean='' was_offline=''
 while :; do
 	# Without quorum nothing that is written here counts.
 	if quorate; then
-		case $(peer_state) in
+		state=$(peer_state)
+		case $state in
 		offline) was_offline=yes ;;
 		unclean) was_unclean=yes ;;
 		esac
@@ -77,7 +81,7 @@ while :; do
 		"$me") placed=yes ;;
 		'')
 			placed=no
-			if [ "$(my_disk)" = UpToDate ] || { [ -z "$was_offline" ] && [ "$(peer_state)" = online ]; }; then
+			if [ "$(my_disk)" = UpToDate ] || { [ -z "$was_offline" ] && [ "$state" != offline ] && [ "$state" != unclean ] && [ "$state" != unknown ]; }; then
 				cibadmin --create --scope constraints --sync-call --timeout=10 --xml-text "
 <rsc_location id=\"$id\" rsc=\"$clone\">
   <rule id=\"$id-rule\" role=\"Promoted\" score=\"-INFINITY\">
@@ -94,6 +98,7 @@ while :; do
 		if [ $placed = yes ]; then
 			[ -z "$was_offline" ] || [ -z "$was_unclean" ] || end notice "$peer has been fenced" 7
 			[ -z "$was_offline" ] || end notice "$peer is out of the cluster" 5
+			[ "$(peer_state)" != pending ] || ! quorate || end notice "$peer has yet to start, with the constraint in its place" 4
 			! answers || ! quorate || [ "$(peer_state)" != online ] || end notice "$peer is there and cannot be promoted" 4
 		fi
 	fi

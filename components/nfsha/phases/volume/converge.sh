@@ -18,7 +18,9 @@ if [ "$first" = yes ] && ! managed; then
 	esac
 	if [ "$(drbdadm role "$resource" | cut -d/ -f1)" = Primary ]; then
 		if [ -z "$(blkid -p -s TYPE -o value /dev/drbd0)" ]; then
-			mkfs.xfs -q -L "$label" /dev/drbd0 || { drbdadm secondary "$resource"; fail "mkfs.xfs failed" "its words are above"; }
+			# Discarding all of it would put all of it into DRBD's activity log, and a
+			# primary that crashes copies what is in there.
+			mkfs.xfs -q -K -L "$label" /dev/drbd0 || { drbdadm secondary "$resource"; fail "mkfs.xfs failed" "its words are above"; }
 			mkdir -p /run/halinux-new
 			mount /dev/drbd0 /run/halinux-new
 			mkdir -p /run/halinux-new/.halinux/tickle
