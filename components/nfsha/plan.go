@@ -374,6 +374,8 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		host.Embedded(phases, "/etc/systemd/system/nfs-server.service.d/halinux.conf", "phases/cluster/daemon.conf"),
 		host.Embedded(phases, "/etc/systemd/system/nfs-mountd.service.d/halinux.conf", "phases/cluster/helper.conf"),
 		host.Embedded(phases, "/etc/systemd/system/nfsdcld.service.d/halinux.conf", "phases/cluster/helper.conf"),
+		host.Embedded(phases, "/etc/systemd/system/halinux-storage-metrics.service", "phases/cluster/halinux-storage-metrics.service"),
+		host.Embedded(phases, "/etc/systemd/system/halinux-storage-metrics.timer", "phases/cluster/halinux-storage-metrics.timer"),
 		host.Embedded(phases, "/etc/systemd/system/halinux-boot-id.service", "phases/cluster/halinux-boot-id.service"),
 	)...)
 	p.Vars = vars

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -174,4 +175,45 @@ func TestStorageSplitBrain(t *testing.T) {
 		assert.Equal(t, 1, code)
 		assert.Empty(t, c.read("done"))
 	})
+}
+
+func TestStorageMetrics(t *testing.T) {
+	c := newServing(t)
+	code, said := c.storage("metrics")
+	assert.Equal(t, 0, code, said)
+	for _, want := range []string{"serves 1", "address 1", "quorate 1", "witness 1", "members 2", "connected 1", "replica_up_to_date 1", "peer_up_to_date 1", "behind_mebibytes 2.0", "fenced_off 0", "split_brain 0", "failures 0"} {
+		assert.Contains(t, said, "\nhalinux_storage_"+want+"\n")
+	}
+	assert.NotContains(t, said, "project")
+
+	c.write("states", "unclean\n")
+	c.write("quorum", "0\n")
+	c.write("votes", "\n")
+	c.write("connection", "WFConnection\n")
+	c.write("disk", "UpToDate/DUnknown\n")
+	c.write("split-brain/nfs", "x\n")
+	c.write("failures", `<failure op_key="nfs-vip_start_0" node="store2" exitstatus="not running"/>`+"\n")
+	c.program("findmnt", "exit 0")
+	c.program("xfs_quota", `echo "#7 2048 0 102400 00"`)
+	c.program("crm_resource", `case $* in *home*) echo 7 ;; *) echo 8 ;; esac`)
+	code, said = c.storage("metrics")
+	assert.Equal(t, 0, code, said)
+	for _, want := range []string{"quorate 0", "witness 0", "members 1", "connected 0", "peer_up_to_date 0", "split_brain 1", "failures 1",
+		`project_used_mebibytes{project="home"} 2`, `project_quota_mebibytes{project="home"} 100`} {
+		assert.Contains(t, said, "\nhalinux_storage_"+want+"\n")
+	}
+}
+
+// Alerts ask for what is written, and for all of it that can be wrong.
+func TestAlertsAskForWhatIsWritten(t *testing.T) {
+	alerts, err := os.ReadFile("alerts.yaml")
+	require.NoError(t, err)
+	script, err := phases.ReadFile("phases/cluster/storage.sh")
+	require.NoError(t, err)
+	for _, name := range regexp.MustCompile(`halinux_storage_([a-z_]+)`).FindAllStringSubmatch(string(alerts), -1) {
+		assert.Regexp(t, `gauge `+name[1]+` |halinux_storage_`+name[1]+`\{`, string(script))
+	}
+	for _, wrong := range []string{"serves", "split_brain", "members", "witness", "connected", "fenced_off", "failures"} {
+		assert.Contains(t, string(alerts), "halinux_storage_"+wrong)
+	}
 }

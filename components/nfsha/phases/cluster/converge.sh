@@ -43,6 +43,7 @@ unit corosync.service
 unit corosync-qdevice.service
 unit pacemaker.service
 unit halinux-boot-id.service
+unit halinux-storage-metrics.timer
 
 member() { [ "$(crm_node --quorum 2>/dev/null)" = 1 ] && crm_mon --output-as=xml --one-shot --include=none,nodes | grep -q "<node name=\"$host\".* online=\"true\""; }
 wait_for 120 "a member of the cluster" member || {

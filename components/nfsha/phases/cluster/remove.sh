@@ -1,4 +1,5 @@
 # The host leaves the cluster in order: what it serves moves or ends first.
+no_service halinux-storage-metrics.timer
 systemctl disable -q halinux-boot-id.service pacemaker.service corosync-qdevice.service corosync.service 2>/dev/null || :
 ! systemctl is-active -q pacemaker.service || systemctl stop pacemaker.service
 systemctl stop corosync-qdevice.service corosync.service 2>/dev/null || :

@@ -9,6 +9,7 @@ usage() {
 	cat >&2 <<'END'
 usage: halinux-storage VERB
   status               who serves, the replicas, the votes, and what is wrong (exit 1)
+  metrics              the same as numbers, for Prometheus
   move                 let the other host serve
   split-brain          what each side would lose
   split-brain discard HOST
@@ -50,6 +51,43 @@ other() {
 # behind: what is on one side and not on the other, in MiB
 behind() { sed -n 's/.* oos:\([0-9]*\).*/\1/p' "${HALINUX_PROC:-/proc}/drbd" | head -n 1 | awk '{printf "%.1f", $1 / 1024}'; }
 
+# projects: NAME, MiB used, and the quota in MiB of each, where they are mounted
+projects() {
+	findmnt -n "$root" >/dev/null 2>&1 || return 0
+	used=$(xfs_quota -x -c 'report -p -b -n -N' "$root")
+	resources | sed -n "s/.*<resource id=\"$name-project-\([^\"]*\)\".*/\1/p" | while read -r project; do
+		number=$(crm_resource --resource "$name-project-$project" --get-parameter number 2>/dev/null)
+		printf '%s\n' "$used" | awk -v id="#$number" -v p="$project" '$1 == id {printf "%s %d %d\n", p, $2 / 1024, $4 / 1024}'
+	done
+}
+witness_votes() { corosync-quorumtool -s 2>/dev/null | grep -Eq '^ *0 +[1-9][0-9]* +Qdevice$'; }
+failures() { crm_mon --output-as=xml --one-shot --include=none,failures 2>/dev/null | sed -n 's/.*<failure .*op_key="\([^"]*\)".*node="\([^"]*\)".*exitstatus="\([^"]*\)".*/\1 on \2: \3/p'; }
+
+# gauge NAME HELP VALUE [LABELS]
+gauge() { printf '# HELP halinux_storage_%s %s\n# TYPE halinux_storage_%s gauge\nhalinux_storage_%s%s %s\n' "$1" "$2" "$1" "$1" "${4:-}" "$3"; }
+# truth COMMAND...: 1 or 0
+truth() { if "$@" >/dev/null 2>&1; then echo 1; else echo 0; fi; }
+metrics() {
+	gauge serves 'Whether this host runs the NFS server.' "$(truth [ "$(at "$name-server" Started)" = "$me" ])"
+	gauge address 'Whether this host has the VIP.' "$(truth [ "$(at "$name-vip" Started)" = "$me" ])"
+	gauge quorate 'Whether this host is part of a quorum.' "$(truth [ "$(crm_node --quorum 2>/dev/null)" = 1 ])"
+	gauge witness 'Whether the witness votes.' "$(truth witness_votes)"
+	gauge members 'Members of the cluster, of two.' "$(nodes | grep -c 'online="true".* unclean="false"' || :)"
+	gauge connected 'Whether the replicas are connected, and neither is being filled.' "$(truth sh -c "case $(connection) in Connected | Verify?) ;; *) exit 1 ;; esac")"
+	gauge replica_up_to_date 'Whether the replica of this host is up to date.' "$(truth [ "$(disks | cut -d/ -f1)" = UpToDate ])"
+	gauge peer_up_to_date 'Whether the other replica is up to date, as seen from here.' "$(truth [ "$(disks | cut -d/ -f2)" = UpToDate ])"
+	gauge behind_mebibytes 'What is to be copied to the other replica.' "$(behind)"
+	gauge fenced_off 'Whether one host alone may serve until the other has caught up.' "$(truth [ -n "$(may_serve)" ])"
+	gauge split_brain 'Whether both hosts have written without the other.' "$(truth [ -e "$mark" ])"
+	gauge failures 'Operations of the cluster that have failed.' "$(failures | grep -c . || :)"
+	all=$(projects)
+	[ -n "$all" ] || return 0
+	printf '# HELP halinux_storage_project_used_mebibytes What a project holds.\n# TYPE halinux_storage_project_used_mebibytes gauge\n'
+	printf '%s\n' "$all" | awk '{printf "halinux_storage_project_used_mebibytes{project=\"%s\"} %d\n", $1, $2}'
+	printf '# HELP halinux_storage_project_quota_mebibytes What a project may hold.\n# TYPE halinux_storage_project_quota_mebibytes gauge\n'
+	printf '%s\n' "$all" | awk '{printf "halinux_storage_project_quota_mebibytes{project=\"%s\"} %d\n", $1, $3}'
+}
+
 wrong=''
 bad() {
 	wrong=yes
@@ -75,7 +113,7 @@ status() {
 		esac
 	done
 	[ "$(crm_node --quorum 2>/dev/null)" = 1 ] || bad "no quorum here: this host serves nothing"
-	corosync-quorumtool -s 2>/dev/null | grep -Eq '^ *0 +[1-9][0-9]* +Qdevice$' || bad "the witness does not vote"
+	witness_votes || bad "the witness does not vote"
 	! corosync-cfgtool -s 2>/dev/null | grep -q disconnected || bad "a link between the hosts is down: corosync-cfgtool -s"
 	case $(connection) in
 	Connected | Verify?) [ "$(disks)" = UpToDate/UpToDate ] || bad "the replicas are $(disks)" ;;
@@ -84,16 +122,12 @@ status() {
 	esac
 	[ -z "$(may_serve)" ] || bad "only $(may_serve) may serve until the other replica has caught up"
 	[ ! -e "$mark" ] || bad "split brain since $(cat "$mark"): halinux-storage split-brain"
-	failed=$(crm_mon --output-as=xml --one-shot --include=none,failures 2>/dev/null | sed -n 's/.*<failure .*op_key="\([^"]*\)".*node="\([^"]*\)".*exitstatus="\([^"]*\)".*/\1 on \2: \3/p')
+	failed=$(failures)
 	[ -z "$failed" ] || printf '%s\n' "$failed" | while read -r line; do printf '  ! failed: %s\n' "$line"; done
 	[ -z "$failed" ] || wrong=yes
-	if findmnt -n "$root" >/dev/null 2>&1; then
-		echo 'projects     (MiB used, of)'
-		resources | sed -n "s/.*<resource id=\"$name-project-\([^\"]*\)\".*/\1/p" | while read -r project; do
-			number=$(crm_resource --resource "$name-project-$project" --get-parameter number 2>/dev/null)
-			xfs_quota -x -c 'report -p -b -n -N' "$root" | awk -v id="#$number" -v p="$project" '$1 == id {printf "  %-20s %d of %d\n", p, $2 / 1024, $4 / 1024}'
-		done
-	fi
+	projects | while read -r project used quota; do
+		printf '%-12s %s MiB of %s\n' "$project" "$used" "$quota"
+	done
 	[ -z "$wrong" ] || exit 1
 	echo 'all is well'
 }
@@ -163,6 +197,7 @@ verb=${1:-}
 [ $# -eq 0 ] || shift
 case $verb in
 status) status ;;
+metrics) metrics ;;
 move) move ;;
 split-brain) split_brain "$@" ;;
 *) usage ;;
