@@ -298,6 +298,18 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// A program sees only the keys that it asks for; of a top-level key with a typing
+// error it learns by the list of keys that the engine gives it.
+func TestTypingErrorInAKeyThatNobodyAsksFor(t *testing.T) {
+	t.Setenv("PULUMI_CONFIG", `{"halinux:egde":"{}","halinux:domain":"example.org","aws:region":"x"}`)
+	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
+		_, err := Load(ctx)
+		return err
+	}, pulumi.WithMocks("halinux", "lab", nothing{}))
+	require.ErrorContains(t, err, "egde: is not a key of the configuration")
+	require.NotContains(t, err.Error(), "region")
+}
+
 // source adds a package source with these further keys.
 func source(c tree, more map[string]any) {
 	s := map[string]any{"name": "mirror", "url": "https://mirror.example.net/debian", "suites": []any{"trixie"}}

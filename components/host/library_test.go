@@ -103,6 +103,19 @@ func TestLibraryConvergesAndRepeats(t *testing.T) {
 	assert.NotContains(t, out, "reload", "a second run must change nothing")
 	assert.Contains(t, out, `"changed":[]`)
 	assert.Empty(t, m.check().Drifted())
+	// A file is replaced as a whole: who reads the old one reads it to its end.
+	require.NoError(t, os.Link(filepath.Join(m.root, "srv/b.conf"), filepath.Join(m.root, "srv/old")))
+	old := m.read("srv/b.conf")
+	p.Files[0].Content = "new\n"
+	out, err = m.converge(p, "o1")
+	require.NoError(t, err, out)
+	assert.Equal(t, "new\n", m.read("srv/b.conf"))
+	assert.Equal(t, old, m.read("srv/old"), "the old file was written over")
+	require.NoError(t, os.Remove(filepath.Join(m.root, "srv/old")))
+
+	// The secret is in its file alone.
+	out = m.ok("grep -rlF 'line & 2' /srv /run /var/lib /var/log || :", "")
+	assert.Equal(t, "/srv/key\n", out)
 	// Nothing of the payload stays behind.
 	left, err := filepath.Glob(filepath.Join(m.root, "run", "halinux.*"))
 	require.NoError(t, err)
@@ -165,7 +178,9 @@ func TestLibraryGivesBackAFileThatThePhaseNoLongerHas(t *testing.T) {
 func TestLibraryReloadsAfterAnInterruptedRun(t *testing.T) {
 	m := newMachine(t)
 	p := example()
-	p.Converge = "place\nexit 9\n"
+	p.Files = p.Files[:1]
+	// It ends as soon as the file has taken its place.
+	p.Converge = "mv() { command mv \"$@\"; exit 9; }\nplace\n"
 	out, err := m.converge(p, "o1")
 	require.Error(t, err, out)
 	p.Converge = "place\n! changed || say reload\n"
