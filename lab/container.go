@@ -34,6 +34,12 @@ func (c container) seed() ([]seedFile, error) {
 		return seedFile{path: "etc/systemd/system/" + unit, link: "/dev/null"}
 	}
 	files, err := guestSeed(guestContainer)
+	if err == nil && c.host.needsPods() {
+		var more []seedFile
+		more, err = guestSeed(guestPods)
+		files = append(files, append(more,
+			seedFile{path: "etc/systemd/system/sysinit.target.wants/lab-pods.service", link: "/etc/systemd/system/lab-pods.service"})...)
+	}
 	return append(files,
 		// The devices are the machine's: a trigger in here would reach every
 		// other host and the machine itself.
@@ -111,6 +117,11 @@ func (c container) run(ctx context.Context, console *os.File) (reboot bool, err 
 			args = append(args, "--bind="+device)
 		}
 	}
+	binds, err := c.binds()
+	if err != nil {
+		return false, err
+	}
+	args = append(args, binds...)
 	env := append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_NSPAWN_LOCK=0")
 	if cgroupUnified() {
 		args = append(args, "--boot")
@@ -131,6 +142,28 @@ func (c container) run(ctx context.Context, console *os.File) (reboot bool, err 
 	default:
 		return false, fmt.Errorf("container: %w", err)
 	}
+}
+
+// binds are folders and devices beyond those of every container.
+func (c container) binds() ([]string, error) {
+	var args []string
+	for _, share := range c.host.Shares {
+		from := filepath.Join(c.lab.cache, share.From)
+		if err := os.MkdirAll(from, 0o755); err != nil {
+			return nil, fmt.Errorf("share: %w", err)
+		}
+		args = append(args, "--bind-ro="+from+":"+share.To)
+	}
+	if !c.host.needsPods() {
+		return args, nil
+	}
+	// The root is an overlay, and an overlay cannot be laid over another.
+	images := filepath.Join(c.lab.hostDir(c.host.name), "images")
+	if err := os.MkdirAll(images, 0o711); err != nil {
+		return nil, fmt.Errorf("folder for images: %w", err)
+	}
+	// The kubelet looks in the kernel's log for processes killed for memory.
+	return append(args, "--bind="+images+":/var/lib/containerd", "--bind=/dev/kmsg"), nil
 }
 
 // clear removes what a killed nspawn leaves outside of the instance's folder.

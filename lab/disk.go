@@ -154,6 +154,7 @@ func (l *Lab) buildRootDisk(ctx context.Context, h *Host, dir string, finish fun
 const (
 	guestVM        = "guest/vm"
 	guestContainer = "guest/container"
+	guestPods      = "guest/pods"
 )
 
 // guestSeed are guestFiles as files of a root folder.

@@ -40,7 +40,8 @@ type Node struct {
 
 // Host is one machine of the lab.
 type Host struct {
-	// Needs lists what the machine must have; "kernel" means one of its own.
+	// Needs lists what the machine must have: "kernel" means one of its own,
+	// "pods" that it can be a node of Kubernetes.
 	Needs []string `yaml:"needs,omitempty"`
 	// Memory in MiB. Default 512 for virtual machines; containers have no limit by default.
 	Memory int `yaml:"memory,omitempty"`
@@ -61,10 +62,21 @@ type Host struct {
 	// Files are folders, relative to the topology file, whose content is put
 	// on the host at its first boot.
 	Files []string `yaml:"files,omitempty"`
+	// Shares are folders of the machine that the host sees, read-only. For
+	// containers only.
+	Shares []Share `yaml:"shares,omitempty"`
 	// Sysctls are set at boot by a file in /etc/sysctl.d.
 	Sysctls map[string]string `yaml:"sysctls,omitempty"`
 
 	name string
+}
+
+// Share is a folder of the machine on a host.
+type Share struct {
+	// From is a folder below the cache, ~/.cache/halinux.
+	From string `yaml:"from"`
+	// To is where the host finds it.
+	To string `yaml:"to"`
 }
 
 // Link is one network card.
@@ -89,8 +101,12 @@ type Disk struct {
 // maxDisks of a host, see guest/vm/etc/udev/rules.d.
 const maxDisks = 8
 
-// NeedKernel is the need for a kernel of the host's own.
-const NeedKernel = "kernel"
+const (
+	// NeedKernel is the need for a kernel of the host's own.
+	NeedKernel = "kernel"
+	// NeedPods is the need to run a kubelet and its pods.
+	NeedPods = "pods"
+)
 
 const (
 	controllerName = "controller"
@@ -266,8 +282,8 @@ func (t *Topology) Validate() error {
 			bad(path, "the name belongs to the lab itself")
 		}
 		for i, need := range h.Needs {
-			if need != NeedKernel {
-				bad(fmt.Sprintf("%s.needs[%d]", path, i), "%q is unknown, known is %q", need, NeedKernel)
+			if need != NeedKernel && need != NeedPods {
+				bad(fmt.Sprintf("%s.needs[%d]", path, i), "%q is unknown, known are %q and %q", need, NeedKernel, NeedPods)
 			}
 		}
 		if h.Group != "" && !networkNamePattern.MatchString(h.Group) {
@@ -311,6 +327,18 @@ func (t *Topology) Validate() error {
 				bad(fmt.Sprintf("%s.files[%d]", path, i), "%q must be a folder below the topology file", f)
 			}
 		}
+		for i, share := range h.Shares {
+			spath := fmt.Sprintf("%s.shares[%d]", path, i)
+			if !filepath.IsLocal(share.From) || strings.Contains(share.From, ":") {
+				bad(spath+".from", "%q must be a folder below the lab's cache", share.From)
+			}
+			if !filepath.IsAbs(share.To) || filepath.Clean(share.To) != share.To || strings.Contains(share.To, ":") {
+				bad(spath+".to", "%q must be an absolute path", share.To)
+			}
+			if h.needsKernel() {
+				bad(spath, "a virtual machine sees no folder of the machine, take %q out of needs", NeedKernel)
+			}
+		}
 		for _, k := range sortedKeys(h.Sysctls) {
 			if !sysctlPattern.MatchString(k) || strings.ContainsAny(h.Sysctls[k], "\n") {
 				bad(path+".sysctls."+k, "not a kernel parameter")
@@ -339,6 +367,9 @@ func (t *Topology) addressOf(h *Host) netip.Addr {
 
 // needsKernel tells whether the host has to be a virtual machine.
 func (h *Host) needsKernel() bool { return slices.Contains(h.Needs, NeedKernel) }
+
+// needsPods tells whether the host is to run a kubelet.
+func (h *Host) needsPods() bool { return slices.Contains(h.Needs, NeedPods) }
 
 // hostNames in order.
 func (t *Topology) hostNames() []string { return sortedKeys(t.Hosts) }

@@ -1,0 +1,191 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// architecture of programs and images: that of the machine that makes them.
+const architecture = runtime.GOARCH
+
+// nftPackages are Debian's packages of nft(8) and of the libraries that it needs:
+// kube-proxy and flannel call it.
+var nftPackages = []string{
+	"libbsd0", "libc6", "libedit2", "libgmp10", "libjansson4", "libmd0", "libmnl0",
+	"libnftables1", "libnftnl11", "libtinfo6", "libxtables12", "nftables",
+}
+
+// packages downloads what images need of Debian, as this machine's apt knows it.
+func (o Options) packages(ctx context.Context) ([]string, error) {
+	dir := filepath.Join(o.Cache, "debs")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--print-uris", "-qq", "download"}, nftPackages...)...)
+	cmd.Dir = dir
+	list, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("apt-get does not know all of %s (try apt-get update): %w", strings.Join(nftPackages, " "), err)
+	}
+	var files, missing []string
+	for line := range strings.Lines(string(list)) {
+		// 'address' name size checksum
+		words := strings.Fields(line)
+		if len(words) < 3 {
+			continue
+		}
+		name, _, _ := strings.Cut(words[1], "_")
+		file := filepath.Join(dir, words[1])
+		files = append(files, file)
+		if info, err := os.Stat(file); err != nil || fmt.Sprint(info.Size()) != words[2] {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		o.Say("downloading %s", strings.Join(missing, " "))
+		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-qq", "-o", "APT::Sandbox::User=root", "download"}, missing...)...)
+		cmd.Dir = dir
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("apt-get download: %w: %s", err, bytes.TrimSpace(text))
+		}
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// packageLayer is a layer of the programs and libraries of Debian's packages.
+func packageLayer(packages []string) (v1.Layer, error) {
+	type entry struct {
+		header *tar.Header
+		data   []byte
+	}
+	found := map[string]entry{}
+	for _, deb := range packages {
+		text, err := exec.Command("dpkg-deb", "--fsys-tarfile", deb).Output()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Base(deb), err)
+		}
+		r := tar.NewReader(bytes.NewReader(text))
+		for {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", filepath.Base(deb), err)
+			}
+			name, ok := inImage(h.Name)
+			if !ok || (h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeSymlink) {
+				continue
+			}
+			data, err := io.ReadAll(r)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", filepath.Base(deb), err)
+			}
+			link := h.Linkname
+			if path.IsAbs(link) { // Debian 12's /lib64/ld-linux-x86-64.so.2 and the like
+				link = strings.Replace(link, "/lib/", "/usr/lib/", 1)
+			}
+			found[name] = entry{&tar.Header{
+				Name: name, Typeflag: h.Typeflag, Linkname: link, Mode: h.Mode & 0o755, Size: int64(len(data)), ModTime: epoch, Format: tar.FormatPAX,
+			}, data}
+		}
+	}
+	if err := complete(func(yield func(string, []byte) bool) {
+		for name, e := range found {
+			if !yield(name, e.data) {
+				return
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(found))
+	for name := range found {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return layer(func(w *tar.Writer) error {
+		seen := map[string]bool{}
+		for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
+			if err := w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeSymlink, Linkname: "usr/" + dir, Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX}); err != nil {
+				return err
+			}
+		}
+		for _, name := range names {
+			if err := folders(w, seen, name); err != nil {
+				return err
+			}
+			if err := w.WriteHeader(found[name].header); err != nil {
+				return err
+			}
+			if _, err := w.Write(found[name].data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// inImage is the path that a file of a package has in an image, where only
+// programs and libraries are of use, all below /usr.
+func inImage(name string) (string, bool) {
+	name = strings.TrimPrefix(path.Clean("/"+name), "/")
+	if !strings.HasPrefix(name, "usr/") {
+		name = "usr/" + name
+	}
+	switch {
+	case strings.HasPrefix(name, "usr/lib/") && strings.Contains(name, "/gconv/"):
+		return "", false
+	case strings.HasPrefix(name, "usr/sbin/"), strings.HasPrefix(name, "usr/lib64/"):
+		return name, true
+	case strings.HasPrefix(name, "usr/lib/"):
+		return name, strings.Contains(path.Base(name), ".so")
+	}
+	return "", false
+}
+
+// complete fails where a program or library needs a library that is not there.
+func complete(files func(func(name string, data []byte) bool)) error {
+	have, needed := map[string]bool{}, map[string]string{}
+	files(func(name string, data []byte) bool {
+		have[path.Base(name)] = true
+		f, err := elf.NewFile(bytes.NewReader(data))
+		if err != nil {
+			return true // a link, or a script
+		}
+		libraries, err := f.ImportedLibraries()
+		if err != nil {
+			return true
+		}
+		for _, l := range libraries {
+			needed[l] = name
+		}
+		return true
+	})
+	var missing []string
+	for l, by := range needed {
+		if !have[l] {
+			missing = append(missing, l+" (for "+by+")")
+		}
+	}
+	slices.Sort(missing)
+	if len(missing) > 0 {
+		return fmt.Errorf("the packages of nft lack %s; add its package to nftPackages", strings.Join(missing, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"debug/buildinfo"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Versions of what a bundle holds. Those of etcd, CoreDNS and pause are the
+// nearest to what kubeadm of this version names that can be built from modules.
+const (
+	Kubernetes = "v1.36.3"
+	Containerd = "v2.2.0"
+	Etcd       = "v3.6.5"
+	CoreDNS    = "v1.14.0"
+	Flannel    = "v0.28.4"
+	Pause      = "3.10.2"
+)
+
+// program is one program, and where it comes from.
+type program struct {
+	name    string
+	version string
+	// folder of the bundle that it stands in; none for what only an image needs.
+	folder string
+	// module is the folder below tools/ that pins it; pkg is its package there.
+	module, pkg string
+	ldflags     string
+	// static says that a part of it is in C, and is to need no library.
+	static bool
+	path   string // where it was found
+}
+
+func programs() []program {
+	var all []program
+	const version = "-X k8s.io/component-base/version."
+	minor := strings.Split(strings.TrimPrefix(Kubernetes, "v"), ".")
+	for _, p := range []struct{ name, folder string }{
+		{"kubeadm", "kubernetes"}, {"kubelet", "kubernetes"}, {"kubectl", "kubernetes"},
+		{"kube-apiserver", ""}, {"kube-controller-manager", ""}, {"kube-scheduler", ""}, {"kube-proxy", ""},
+	} {
+		all = append(all, program{
+			name: p.name, version: Kubernetes, folder: p.folder, module: "kubernetes", pkg: "k8s.io/kubernetes/cmd/" + p.name,
+			ldflags: fmt.Sprintf("%sgitVersion=%s %sgitMajor=%s %sgitMinor=%s %sgitTreeState=clean", version, Kubernetes, version, minor[0], version, minor[1], version),
+		})
+	}
+	const containerd = "github.com/containerd/containerd/v2/"
+	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "ctr"} {
+		all = append(all, program{
+			name: name, version: Containerd, folder: "containerd", module: "containerd", pkg: containerd + "cmd/" + name,
+			ldflags: "-X " + containerd + "version.Version=" + Containerd,
+		})
+	}
+	const etcd = "go.etcd.io/etcd/"
+	for _, p := range []struct{ name, pkg string }{{"etcd", "server/v3"}, {"etcdctl", "etcdctl/v3"}, {"etcdutl", "etcdutl/v3"}} {
+		folder := "etcd"
+		if p.name == "etcd" {
+			folder = ""
+		}
+		all = append(all, program{name: p.name, version: Etcd, folder: folder, module: "etcd", pkg: etcd + p.pkg})
+	}
+	return append(all,
+		program{name: "coredns", version: CoreDNS, module: "coredns", pkg: "github.com/coredns/coredns"},
+		program{
+			name: "flanneld", version: Flannel, module: "flannel", pkg: "github.com/flannel-io/flannel",
+			ldflags: "-X github.com/flannel-io/flannel/pkg/version.Version=" + Flannel,
+			static:  true, // its udp backend
+		},
+		program{name: "pause", version: Pause, module: "..", pkg: "github.com/halinux/halinux/bundle/pause"},
+	)
+}
+
+// collect finds all programs, and builds those that are nowhere to be found.
+func (o Options) collect(ctx context.Context) ([]program, error) {
+	all := programs()
+	for i := range all {
+		p := &all[i]
+		if p.path = o.ready(p); p.path != "" {
+			continue
+		}
+		p.path = filepath.Join(o.Cache, "programs", p.name+"-"+p.version)
+		if _, err := os.Stat(p.path); err == nil {
+			continue
+		}
+		o.Say("building %s %s from its module; the first programs of a module take minutes", p.name, p.version)
+		if err := o.build(ctx, p); err != nil {
+			return nil, fmt.Errorf("build %s %s: %w", p.name, p.version, err)
+		}
+	}
+	return all, nil
+}
+
+// ready is the path of a program in the user's folder, if it is there in the
+// version that is wanted. Pause is nobody's but ours.
+func (o Options) ready(p *program) string {
+	if o.Programs == "" || p.name == "pause" {
+		return ""
+	}
+	path := filepath.Join(o.Programs, p.name)
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	if !saysVersion(path, p) {
+		o.Say("%s is not version %s, or nothing in it says so: not taken", path, p.version)
+		return ""
+	}
+	return path
+}
+
+// saysVersion looks for the version in a program: in what Go's linker left
+// there, else in its text. Running it would tell as well, but a bundle may be
+// made for another architecture.
+func saysVersion(path string, p *program) bool {
+	info, err := buildinfo.ReadFile(path)
+	if err == nil {
+		for _, d := range append(info.Deps, &info.Main) {
+			if d.Version == p.version && strings.HasPrefix(p.pkg, d.Path) {
+				return true
+			}
+		}
+	}
+	data, err := os.ReadFile(path)
+	return err == nil && bytes.Contains(data, []byte(p.version))
+}
+
+// build builds a program in its module, with the lowest priority: whoever makes
+// a bundle on his workstation has other things to do.
+func (o Options) build(ctx context.Context, p *program) error {
+	if err := os.MkdirAll(filepath.Dir(p.path), 0o755); err != nil {
+		return err
+	}
+	cgo, flags := "CGO_ENABLED=0", strings.TrimSpace("-s -w "+p.ldflags)
+	if p.static {
+		cgo, flags = "CGO_ENABLED=1", flags+" -linkmode external -extldflags -static"
+	}
+	cmd := exec.CommandContext(ctx, "nice", "-n", "15", "go", "build", "-C", filepath.Join(o.Tools, p.module), "-trimpath",
+		"-buildvcs=false", "-tags", "netgo,osusergo", "-ldflags", flags, "-o", p.path+".new", p.pkg)
+	cmd.Env = append(os.Environ(), cgo)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		return fmt.Errorf("%w: %s", err, strings.Join(lines[max(0, len(lines)-5):], "; "))
+	}
+	return os.Rename(p.path+".new", p.path)
+}

@@ -1,0 +1,116 @@
+package kubeadm
+
+import (
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/halinux/halinux/components/host"
+)
+
+// KubeadmClusterArgs says which hosts are a cluster, and how it is reached.
+type KubeadmClusterArgs struct {
+	// Name is the cluster's name in kubeconfigs; a DNS label. Default
+	// "kubernetes".
+	Name string
+	// ControlPlanes are the hosts of the API servers and of etcd: one, three or
+	// five. The first of them makes the cluster; after that all are equal.
+	ControlPlanes []host.Host `mapstructure:"-"`
+	// Workers run everybody else's pods.
+	Workers []host.Host `mapstructure:"-"`
+	// Nodes are further settings of hosts, by name.
+	Nodes map[string]Node
+	// Plan has the links of all these hosts.
+	Plan host.AddressPlan `mapstructure:"-"`
+	// Network is the plan's network that nodes talk over.
+	Network string
+	// Endpoint is where API servers are reached, by nodes and by people: a VIP of
+	// the edge, see [KubeadmClusterArgs.Backends]. Required.
+	Endpoint Endpoint
+	// Version of Kubernetes, like v1.36.3. Default: the version that this release
+	// was tested with.
+	Version string
+	// Bundle is where programs and images come from (make bundle). Required.
+	Bundle Bundle
+	// Mirrors are further registries and where containerd finds them.
+	Mirrors []Mirror
+	// Pods is the range of all pods' addresses; each node gets a /24 of it.
+	// Default 10.244.0.0/16.
+	Pods string
+	// Services is the range of the services' virtual addresses. Default
+	// 10.96.0.0/16.
+	Services string
+	// Domain is the DNS domain of services. Default cluster.local.
+	Domain string
+	// Flannel carries packets between nodes.
+	Flannel Flannel
+	// Proxy is how kube-proxy sends packets to services: nftables or iptables.
+	// Default nftables.
+	Proxy string
+	// Authorities are the cluster's certificate authorities, where something else
+	// needs them before the cluster (the edge, to check API servers by TLS).
+	// Default: made by the component and kept in the state.
+	Authorities *Authorities `mapstructure:"-"`
+}
+
+// Endpoint is the address that all API servers are reached by.
+type Endpoint struct {
+	Address string   // an IP address that is no host's
+	Port    int      // 1024 to 65535; default 6443
+	Names   []string // DNS names for it, in the servers' certificates
+}
+
+// Node is what one host has beyond the others.
+type Node struct {
+	// Labels of the node, as it joins. A kubelet may not give itself labels below
+	// kubernetes.io, but for those of node.kubernetes.io and topology.
+	Labels map[string]string
+	// Taints of the node, as it joins. Default: that of control planes on them,
+	// none on workers.
+	Taints []Taint
+}
+
+// Taint keeps pods off a node (kubectl taint).
+type Taint struct {
+	Key, Value string
+	Effect     string // NoSchedule, PreferNoSchedule or NoExecute
+}
+
+// Bundle is a web server with the content that `make bundle` made.
+type Bundle struct {
+	// URL like http://10.10.0.5 or https://bundle.example.org/kubernetes. All
+	// nodes reach it. Images need it at the root: containerd asks for /v2/.
+	URL string
+	// CA is the PEM of the authority that signed the server's certificate.
+	// Default: Debian's list.
+	CA string
+	// Sums is the SHA-256 of the bundle's file SHA256SUMS: with it, nobody can
+	// change what is installed without a change of this line. Default: what the
+	// server says is believed.
+	Sums string
+}
+
+// Mirror says where images of a registry come from.
+type Mirror struct {
+	Registry string   // like docker.io
+	URLs     []string // tried in this order, like https://mirror.example.org
+	// CA is the PEM of the authority that signed the mirrors' certificates.
+	// Default: Debian's list.
+	CA string
+}
+
+// Flannel is the overlay between nodes.
+type Flannel struct {
+	// Backend is vxlan, or host-gw: routes instead of an overlay, for nodes on
+	// one segment. Default vxlan.
+	Backend string
+	// Port of VXLAN. Default 8472, the kernel's.
+	Port int
+}
+
+// Authorities sign everything that parts of a cluster know each other by. They
+// are made once and kept in the state.
+type Authorities struct {
+	// CA is the PEM of the certificate of the authority that signs API servers.
+	CA pulumi.StringOutput
+
+	secrets pulumi.StringOutput // all of it, see certificates.go
+}

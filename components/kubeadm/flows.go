@@ -1,0 +1,48 @@
+package kubeadm
+
+import (
+	"slices"
+
+	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/host"
+)
+
+// Ports of nodes.
+const (
+	apiPort     = 6443
+	etcdPort    = 2379 // of clients; the next one is its peers'
+	kubeletPort = 10250
+)
+
+// Flows are the traffic that the cluster needs, for the firewall of every host.
+// The edges' own addresses are among those that reach API servers.
+func (a *KubeadmClusterArgs) Flows(edges []string) []host.Flow {
+	masters, nodes := namesOf(a.ControlPlanes), namesOf(slices.Concat(a.ControlPlanes, a.Workers))
+	flows := []host.Flow{
+		{Name: "kubeadm: api", To: masters, Protocol: "tcp", Ports: []int{apiPort}, From: append(slices.Clone(nodes), edges...)},
+		{Name: "kubeadm: etcd", To: masters, Protocol: "tcp", Ports: []int{etcdPort, etcdPort + 1}, From: masters},
+		{Name: "kubeadm: kubelet", To: nodes, Protocol: "tcp", Ports: []int{kubeletPort}, From: masters},
+		// Pods talk to the host they run on.
+		{Name: "kubeadm: pods", To: nodes, Protocol: "tcp", Ports: []int{apiPort, kubeletPort}, From: []string{a.pods()}},
+	}
+	if a.Flannel.backend() == "vxlan" {
+		flows = append(flows, host.Flow{Name: "kubeadm: vxlan", To: nodes, Protocol: "udp", Ports: []int{a.Flannel.port()}, From: nodes})
+	}
+	return flows
+}
+
+// Backends are the API servers as an edge sees them: give them to a service of
+// it on the endpoint's VIP and port.
+func (a *KubeadmClusterArgs) Backends() []haedge.Backend {
+	var all []haedge.Backend
+	for _, h := range a.ControlPlanes {
+		all = append(all, haedge.Backend{Host: h.Name, Address: "", Port: apiPort})
+	}
+	return all
+}
+
+// Check is how the edge asks an API server: by TLS, and whether it can serve, not
+// whether its port is open.
+func (a *KubeadmClusterArgs) Check(authorities *Authorities) haedge.ServiceCheck {
+	return haedge.ServiceCheck{Type: "https", Path: "/readyz", Host: "kubernetes", CA: authorities.CA}
+}

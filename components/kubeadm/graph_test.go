@@ -1,0 +1,93 @@
+package kubeadm
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/halinux/halinux/tests/graph"
+)
+
+func run(t *testing.T, a *KubeadmClusterArgs, more func(*KubeadmCluster), opts ...pulumi.ResourceOption) map[string]pulumi.MockResourceArgs {
+	t.Helper()
+	return graph.Of(t, func(ctx *pulumi.Context) error {
+		c, err := NewKubeadmCluster(ctx, "kubernetes", a, opts...)
+		if err == nil && more != nil {
+			more(c)
+		}
+		return err
+	})
+}
+
+func TestGraph(t *testing.T) {
+	resources := run(t, example(), nil, pulumi.Protect(true))
+	require.Equal(t, Type, resources["kubernetes"].TypeToken)
+	dependencies := func(name string) string {
+		t.Helper()
+		r, ok := resources["kubernetes-"+name]
+		require.True(t, ok, "%s is missing", name)
+		return strings.Join(r.RegisterRPC.GetDependencies(), " ") + " "
+	}
+	waits := func(name, before string) {
+		t.Helper()
+		assert.Contains(t, dependencies(name), "::kubernetes-"+before+" ", "%s waits for %s", name, before)
+	}
+	for _, h := range []string{"master1", "master2", "master3", "worker1", "worker2"} {
+		waits(h+"-kubernetes", h+"-runtime")
+		for _, o := range []string{"master1", "master2", "worker1"} {
+			if o != h {
+				assert.NotContains(t, dependencies(h+"-kubernetes"), o, "hosts are prepared side by side")
+			}
+		}
+	}
+	waits("master2-control-plane", "master1-control-plane")
+	waits("master3-control-plane", "master2-control-plane")
+	for _, h := range []string{"worker1", "worker2"} {
+		waits(h+"-worker", "master1-control-plane")
+		waits(h+"-worker", h+"-kubernetes")
+		assert.NotContains(t, dependencies(h+"-worker"), "master2", "a worker needs one control plane")
+	}
+	waits("master1-flannel", "master1-control-plane")
+	assert.NotContains(t, dependencies("master2-control-plane"), "flannel", "the overlay holds nobody up")
+	for name, r := range resources {
+		if name != "kubernetes" {
+			assert.True(t, strings.HasSuffix(r.RegisterRPC.GetParent(), Type+"::kubernetes"), name)
+			assert.True(t, r.RegisterRPC.GetProtect(), "options reach %s", name)
+		}
+	}
+}
+
+func TestSecretsAreNeverPlain(t *testing.T) {
+	for name, r := range run(t, example(), nil) {
+		for property, v := range r.Inputs {
+			if !v.ContainsSecrets() {
+				assert.NotContains(t, v.String(), "PRIVATE KEY", "%s.%s", name, property)
+			}
+		}
+	}
+}
+
+func TestOutputs(t *testing.T) {
+	var wg sync.WaitGroup
+	run(t, example(), func(c *KubeadmCluster) {
+		assert.Len(t, c.Hosts, 5)
+		wg.Add(1)
+		pulumi.All(c.Endpoint, c.Kubeconfig, c.CACertificate).ApplyT(func(v []any) error {
+			defer wg.Done()
+			assert.Equal(t, "10.10.0.101:6443", v[0])
+			assert.Contains(t, v[2], "BEGIN CERTIFICATE")
+			var k struct {
+				Clusters []struct{ Cluster struct{ Server string } }
+			}
+			require.NoError(t, yaml.Unmarshal([]byte(v[1].(string)), &k))
+			assert.Equal(t, "https://10.10.0.101:6443", k.Clusters[0].Cluster.Server)
+			return nil
+		})
+	})
+	wg.Wait()
+}

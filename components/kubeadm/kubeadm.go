@@ -1,0 +1,111 @@
+// Package kubeadm makes hosts a Kubernetes cluster: three control planes with
+// their own etcd behind the edge's VIP, and workers, by kubeadm's own phases.
+//
+// What runs on a host is in phases/, as files. Programs and images come from a
+// bundle (package bundle). The package leaves the base system and the firewall
+// to package host ([KubeadmClusterArgs.Flows] says which traffic it needs) and
+// the endpoint to package haedge ([KubeadmClusterArgs.Backends]).
+//
+// Not proven yet, and so not part of the platform: docs/open.md lists what is
+// missing.
+package kubeadm
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/halinux/halinux/components/host"
+)
+
+// Type is the component's token in the state; it never changes.
+const Type = "halinux:index:KubeadmCluster"
+
+// KubeadmCluster is the cluster. Its outputs are known when its first control
+// plane serves.
+type KubeadmCluster struct {
+	pulumi.ResourceState
+
+	// Endpoint is where API servers are reached, as address:port.
+	Endpoint pulumi.StringOutput `pulumi:"endpoint"`
+	// Kubeconfig is the administrator's, a secret.
+	Kubeconfig pulumi.StringOutput `pulumi:"kubeconfig"`
+	// CACertificate is the PEM of the authority that signed the API servers'
+	// certificates.
+	CACertificate pulumi.StringOutput `pulumi:"caCertificate"`
+
+	// Hosts are all hosts after their last phase, by name.
+	Hosts map[string]host.Host
+}
+
+// NewKubeadmCluster makes the hosts a cluster. What is wrong with the arguments
+// is one *problem.Error, and nothing is registered then.
+func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArgs, opts ...pulumi.ResourceOption) (*KubeadmCluster, error) {
+	problems := args.Validate()
+	if err := problems.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	c := &KubeadmCluster{Hosts: map[string]host.Host{}}
+	if err := ctx.RegisterComponentResource(Type, name, c, opts...); err != nil {
+		return nil, err
+	}
+	authorities := args.Authorities
+	if authorities == nil {
+		var err error
+		if authorities, err = NewAuthorities(ctx, name, c); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	s, err := plan(args, func(part string) pulumi.StringInput { return authorities.part(part) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, h := range slices.Concat(args.ControlPlanes, args.Workers) {
+		if c.Hosts[h.Name], err = h.Apply(ctx, name, c, s.prepare[h.Name]); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	apply := func(h string, p host.Phase, after []pulumi.Resource) ([]pulumi.Resource, error) {
+		done, err := c.Hosts[h].After(after...).Apply(ctx, name, c, []host.Phase{p})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		c.Hosts[h] = done
+		return done.Resources(), nil
+	}
+	var first, before []pulumi.Resource
+	for _, m := range s.controlPlanes {
+		if before, err = apply(m.host, m.phase, before); err != nil {
+			return nil, err
+		}
+		if first == nil {
+			first = before
+		}
+	}
+	for _, h := range args.Workers {
+		if _, err = apply(h.Name, s.workers[h.Name], first); err != nil {
+			return nil, err
+		}
+	}
+	if _, err = apply(args.ControlPlanes[0].Name, s.overlay, nil); err != nil {
+		return nil, err
+	}
+	return c, c.outputs(ctx, args, authorities, first)
+}
+
+// outputs tells the rest of the program how the cluster is reached. They depend
+// on the arguments and the authorities alone: no host's change ever changes them.
+func (c *KubeadmCluster) outputs(ctx *pulumi.Context, a *KubeadmClusterArgs, authorities *Authorities, after []pulumi.Resource) error {
+	later := func(o pulumi.StringOutput) pulumi.StringOutput {
+		return pulumi.OutputWithDependencies(ctx.Context(), o, after...).(pulumi.StringOutput)
+	}
+	c.Endpoint = later(pulumi.String(a.Endpoint.String()).ToStringOutput())
+	c.CACertificate = later(authorities.CA)
+	c.Kubeconfig = later(authorities.secrets.ApplyT(func(all string) (string, error) {
+		return kubeconfig(a.name(), "https://"+a.Endpoint.String(), all)
+	}).(pulumi.StringOutput))
+	return ctx.RegisterResourceOutputs(c, pulumi.Map{
+		"endpoint": c.Endpoint, "kubeconfig": c.Kubeconfig, "caCertificate": c.CACertificate,
+	})
+}

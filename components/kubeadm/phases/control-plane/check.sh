@@ -1,0 +1,8 @@
+#!/bin/sh
+# shellcheck shell=sh disable=SC2154,SC2086
+for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
+	[ -e "/etc/kubernetes/manifests/$name.yaml" ] || differs "/etc/kubernetes/manifests/$name.yaml is missing"
+done
+curl -fsS -o /dev/null --max-time 5 --cacert /etc/kubernetes/pki/ca.crt "https://$address:6443/readyz" 2>/dev/null ||
+	differs "the API server here is not ready"
+why=$(/usr/local/lib/halinux/etcd-health "$address") || differs "etcd: $why"

@@ -1,0 +1,4 @@
+#!/bin/sh
+# shellcheck shell=sh disable=SC2154
+is=$(kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node "$host" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) || is=unknown
+[ "$is" = True ] || differs "the node is not ready ($is)"

@@ -1,0 +1,18 @@
+#!/bin/sh
+# shellcheck shell=sh disable=SC2154
+# A worker joins, once, by kubeadm's own phases.
+place
+# The kubelet writes kubelet.conf itself, when it has got its certificate.
+if [ ! -e /etc/kubernetes/kubelet.conf ] || [ ! -e /var/lib/kubelet/config.yaml ]; then
+	# Left by a run that was cut short.
+	rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki/ca.crt
+	say "kubeadm join phase kubelet-start"
+	kubeadm join phase kubelet-start --config /etc/kubernetes/halinux/join.yaml >"$work/kubeadm" 2>&1 ||
+		{ tail -n 15 "$work/kubeadm"; fail "this host could not join the cluster" "kubeadm's words are above"; }
+fi
+service kubelet.service start
+# The kubelet may look at its own node.
+ready() {
+	[ "$(kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node "$host" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]
+}
+wait_for 240 "the node is ready" ready || fail "the node $host does not become ready" "look at journalctl -u kubelet, and at kubectl describe node $host"

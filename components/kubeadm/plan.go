@@ -1,0 +1,327 @@
+package kubeadm
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/halinux/halinux/bundle"
+	"github.com/halinux/halinux/components/host"
+)
+
+//go:embed phases
+var phases embed.FS
+
+const (
+	// repository is the registry that images of a bundle are named after. It is
+	// no address: containerd is told where it is, so that a bundle may move
+	// without a change of any pod.
+	repository = "bundle.halinux.internal"
+	lib        = "/usr/local/lib/halinux/"
+	bin        = "/usr/local/bin/"
+)
+
+// steps are what happens, in its order. Hosts of prepare work side by side; the
+// control planes come one after the other, since each becomes a member of etcd;
+// workers wait for the first of them alone, and so does the overlay.
+type steps struct {
+	prepare       map[string][]host.Phase
+	controlPlanes []hostPhase
+	workers       map[string]host.Phase
+	overlay       host.Phase // on the first control plane
+}
+
+type hostPhase struct {
+	host  string
+	phase host.Phase
+}
+
+// plan returns what to do on which host. Equal arguments give equal steps.
+func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
+	s := &steps{prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	masters, workers := namesOf(a.ControlPlanes), namesOf(a.Workers)
+	for _, h := range slices.Concat(masters, workers) {
+		runtime, err := a.runtimePhase()
+		if err != nil {
+			return nil, err
+		}
+		programs, err := a.programsPhase(slices.Contains(masters, h))
+		if err != nil {
+			return nil, err
+		}
+		s.prepare[h] = []host.Phase{runtime, programs}
+	}
+	for _, h := range masters {
+		p, err := a.controlPlanePhase(h, part)
+		if err != nil {
+			return nil, err
+		}
+		s.controlPlanes = append(s.controlPlanes, hostPhase{h, p})
+	}
+	for _, h := range workers {
+		p, err := a.workerPhase(h, part)
+		if err != nil {
+			return nil, err
+		}
+		s.workers[h] = p
+	}
+	var err error
+	s.overlay, err = a.flannelPhase()
+	return s, err
+}
+
+// ---- names, addresses, defaults -----------------------------------------------
+
+func namesOf(hosts []host.Host) []string {
+	var names []string
+	for _, h := range hosts {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+func (a *KubeadmClusterArgs) name() string { return cmp.Or(a.Name, "kubernetes") }
+
+func (a *KubeadmClusterArgs) version() string { return cmp.Or(a.Version, bundle.Kubernetes) }
+
+func (a *KubeadmClusterArgs) pods() string { return cmp.Or(a.Pods, "10.244.0.0/16") }
+
+func (a *KubeadmClusterArgs) services() string { return cmp.Or(a.Services, "10.96.0.0/16") }
+
+func (a *KubeadmClusterArgs) domain() string { return cmp.Or(a.Domain, "cluster.local") }
+
+func (a *KubeadmClusterArgs) proxy() string { return cmp.Or(a.Proxy, "nftables") }
+
+func (f Flannel) backend() string { return cmp.Or(f.Backend, "vxlan") }
+
+func (f Flannel) port() int { return cmp.Or(f.Port, 8472) }
+
+func (e Endpoint) port() int { return cmp.Or(e.Port, apiPort) }
+
+// String is the endpoint as address:port.
+func (e Endpoint) String() string {
+	addr, err := netip.ParseAddr(e.Address)
+	if err != nil {
+		return fmt.Sprintf("%s:%d", e.Address, e.port())
+	}
+	return netip.AddrPortFrom(addr, uint16(e.port())).String()
+}
+
+func (a *KubeadmClusterArgs) address(h string) string { return a.Plan.Address(h, a.Network).String() }
+
+// mtu of pods: what is left of the network's when VXLAN has taken its headers.
+func (a *KubeadmClusterArgs) mtu() int {
+	n, _ := a.Plan.Network(a.Network)
+	mtu := cmp.Or(n.MTU, 1500)
+	if a.Flannel.backend() == "vxlan" {
+		mtu -= 50
+	}
+	return mtu
+}
+
+func image(name, tag string) string { return repository + "/" + name + ":" + tag }
+
+// programPaths are PATH=TO for the bundle's script.
+func programPaths(folder, version string, names ...string) []string {
+	var all []string
+	for _, n := range names {
+		all = append(all, fmt.Sprintf("files/%s/%s/%s=%s%s", folder, version, n, bin, n))
+	}
+	return all
+}
+
+func (b Bundle) vars() map[string]string {
+	return map[string]string{"bundle": strings.TrimRight(b.URL, "/"), "sums": cmp.Or(b.Sums, "-")}
+}
+
+func (a *KubeadmClusterArgs) bundleFiles() []host.File {
+	files := []host.File{host.Embedded(phases, lib+"bundle", "phases/runtime/bundle.sh").Executable()}
+	if a.Bundle.CA != "" {
+		files = append(files, host.File{Path: "/etc/halinux/bundle-ca.pem", Content: a.Bundle.CA})
+	}
+	return files
+}
+
+// rendered is a file made from a template.
+func rendered(path, source string, values any) (host.File, error) {
+	text, err := host.Render(phases, "phases/"+source, values)
+	return host.File{Path: path, Content: text}, err
+}
+
+// ---- on every node --------------------------------------------------------------
+
+func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
+	const certs = "/etc/containerd/certs.d/"
+	type registryHost struct{ URL, CA string }
+	files := a.bundleFiles()
+	config, err := rendered("/etc/containerd/config.toml", "runtime/config.toml.tmpl", map[string]any{"Sandbox": image("pause", bundle.Pause)})
+	if err != nil {
+		return host.Phase{}, err
+	}
+	files = append(files, config)
+	type registry struct {
+		name, ca string
+		urls     []string
+	}
+	registries := []registry{{repository, a.Bundle.CA, []string{strings.TrimRight(a.Bundle.URL, "/")}}}
+	for _, m := range a.Mirrors {
+		registries = append(registries, registry{m.Registry, m.CA, m.URLs})
+	}
+	for _, r := range registries {
+		ca := ""
+		if r.ca != "" {
+			ca = certs + r.name + "/ca.pem"
+			files = append(files, host.File{Path: ca, Content: r.ca})
+		}
+		var hosts []registryHost
+		for _, u := range r.urls {
+			hosts = append(hosts, registryHost{strings.TrimRight(u, "/"), ca})
+		}
+		file, err := rendered(certs+r.name+"/hosts.toml", "runtime/hosts.toml.tmpl", map[string]any{"Hosts": hosts})
+		if err != nil {
+			return host.Phase{}, err
+		}
+		files = append(files, file)
+	}
+	// It is a template itself, of containerd's, and so none of ours.
+	cni := host.Embedded(phases, "/etc/containerd/cni.tmpl", "phases/runtime/cni.tmpl")
+	cni.Content = strings.ReplaceAll(cni.Content, "MTU", fmt.Sprint(a.mtu()))
+	p, err := host.NewPhase(phases, "runtime", append(files, cni,
+		host.Embedded(phases, "/etc/systemd/system/containerd.service", "phases/runtime/containerd.service"),
+		host.Embedded(phases, "/etc/sysctl.d/80-halinux-kubernetes.conf", "phases/runtime/sysctl.conf"),
+		host.Embedded(phases, "/etc/modules-load.d/halinux-kubernetes.conf", "phases/runtime/modules.conf"),
+	)...)
+	p.Vars = a.Bundle.vars()
+	p.Vars["programs"] = strings.Join(programPaths("containerd", bundle.Containerd, "containerd", "containerd-shim-runc-v2", "ctr"), " ")
+	return p, err
+}
+
+func (a *KubeadmClusterArgs) programsPhase(master bool) (host.Phase, error) {
+	v := a.version()
+	programs := programPaths("kubernetes", v, "kubeadm", "kubelet", "kubectl")
+	images := []string{image("pause", bundle.Pause), image("kube-proxy", v), image("flannel", bundle.Flannel)}
+	if master {
+		programs = append(programs, programPaths("etcd", bundle.Etcd, "etcdctl", "etcdutl")...)
+		images = append(images, image("etcd", bundle.Etcd))
+		for _, n := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+			images = append(images, image(n, v))
+		}
+	} else {
+		images = append(images, image("coredns", bundle.CoreDNS))
+	}
+	p, err := host.NewPhase(phases, "kubernetes", host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
+	services, _ := netip.ParsePrefix(a.services())
+	p.Vars = a.Bundle.vars()
+	p.Vars["programs"], p.Vars["images"] = strings.Join(programs, " "), strings.Join(images, " ")
+	p.Vars["service"] = services.Masked().Addr().Next().String()
+	return p, err
+}
+
+// argument is a flag of the kubelet.
+type argument struct{ Name, Value string }
+
+func (a *KubeadmClusterArgs) kubeletArgs(h string) []argument {
+	labels := a.Nodes[h].Labels
+	if len(labels) == 0 {
+		return nil
+	}
+	var words []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		words = append(words, k+"="+labels[k])
+	}
+	return []argument{{"node-labels", strings.Join(words, ",")}}
+}
+
+// ---- control planes ---------------------------------------------------------------
+
+// serverNames are what the API servers' certificates are for: wherever a control
+// plane is added, those of the others stay as they are.
+func (a *KubeadmClusterArgs) serverNames(h string) []string {
+	return append([]string{a.Endpoint.Address, a.address(h), h, a.Plan.FQDN(h)}, a.Endpoint.Names...)
+}
+
+func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulumi.StringInput) (host.Phase, error) {
+	values := map[string]any{
+		"Name": h, "Address": a.address(h), "Cluster": a.name(), "Version": a.version(), "Endpoint": a.Endpoint.String(),
+		"Repository": repository, "Pods": a.pods(), "Services": a.services(), "Domain": a.domain(), "ServerNames": a.serverNames(h),
+		"DNSTag": bundle.CoreDNS, "EtcdTag": bundle.Etcd, "Proxy": a.proxy(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
+	}
+	secrets := map[string]pulumi.StringInput{"token": part(bootstrapToken)}
+	files := []host.File{host.Embedded(phases, lib+"etcd-health", "phases/control-plane/etcd-health.sh").Executable()}
+	for _, name := range pkiFiles {
+		mark := strings.ReplaceAll(name, "/", "-")
+		files = append(files, host.File{Path: "/etc/kubernetes/pki/" + name, Content: "[secret " + mark + "]\n"})
+		secrets[mark] = part(name)
+	}
+	for _, f := range []struct{ path, source string }{
+		{"/etc/kubernetes/halinux/kubeadm.yaml", "control-plane/kubeadm.yaml.tmpl"},
+		{"/etc/kubernetes/halinux/join.yaml", "control-plane/join.yaml.tmpl"},
+	} {
+		file, err := rendered(f.path, f.source, values)
+		if err != nil {
+			return host.Phase{}, err
+		}
+		files = append(files, file)
+	}
+	p, err := host.NewPhase(phases, "control-plane", files...)
+	var peers []string
+	for _, o := range namesOf(a.ControlPlanes) {
+		if o != h {
+			peers = append(peers, a.address(o))
+		}
+	}
+	first := "no"
+	if h == a.ControlPlanes[0].Name {
+		first = "yes"
+	}
+	p.Vars = map[string]string{"address": a.address(h), "endpoint": a.Endpoint.String(), "peers": strings.Join(peers, " "), "first": first}
+	p.Secrets, p.Timeout = secrets, 20*time.Minute
+	return p, err
+}
+
+// ---- workers ------------------------------------------------------------------------
+
+func (a *KubeadmClusterArgs) workerPhase(h string, part func(string) pulumi.StringInput) (host.Phase, error) {
+	config, err := rendered("/etc/kubernetes/halinux/join.yaml", "worker/join.yaml.tmpl", map[string]any{
+		"Name": h, "Address": a.address(h), "Endpoint": a.Endpoint.String(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
+	})
+	if err != nil {
+		return host.Phase{}, err
+	}
+	p, err := host.NewPhase(phases, "worker", config)
+	p.Secrets = map[string]pulumi.StringInput{"token": part(bootstrapToken), "ca-hash": part(caHash)}
+	return p, err
+}
+
+// ---- the overlay ----------------------------------------------------------------------
+
+func (a *KubeadmClusterArgs) flannelPhase() (host.Phase, error) {
+	backend := map[string]any{"Type": a.Flannel.backend()}
+	if a.Flannel.backend() == "vxlan" {
+		backend["Port"] = a.Flannel.port()
+	}
+	config, err := json.Marshal(map[string]any{"Network": a.pods(), "EnableNFTables": a.proxy() == "nftables", "Backend": backend})
+	if err != nil {
+		return host.Phase{}, err
+	}
+	sum := sha256.Sum256(config)
+	n, _ := a.Plan.Network(a.Network)
+	file, err := rendered("/etc/kubernetes/halinux/flannel.yaml", "flannel/flannel.yaml.tmpl", map[string]any{
+		"Config": string(config), "Sum": hex.EncodeToString(sum[:8]), "Image": image("flannel", bundle.Flannel),
+		"Reach": n.Prefix().Masked().Addr().Next().String(), "Host": a.Endpoint.Address, "Port": a.Endpoint.port(),
+	})
+	if err != nil {
+		return host.Phase{}, err
+	}
+	return host.NewPhase(phases, "flannel", file)
+}

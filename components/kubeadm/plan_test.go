@@ -1,0 +1,191 @@
+package kubeadm
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/tests/golden"
+)
+
+const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEifqgANOTZ7vHIzPd7wuUQcS7vlGsgKQkl3eh34oJyx"
+
+func aHost(name, address string) host.Host {
+	return host.Host{Name: name, SSH: host.SSH{Address: address, HostKey: hostKey}}
+}
+
+// example is a small site: three control planes and two workers on one network.
+func example() *KubeadmClusterArgs {
+	a := &KubeadmClusterArgs{
+		Network: "lan", Endpoint: Endpoint{Address: "10.10.0.101", Names: []string{"kubernetes.example.org"}},
+		Bundle: Bundle{URL: "http://10.10.0.5/"},
+		Plan: host.AddressPlan{
+			Domain:   "example.org",
+			Networks: []host.Network{{Name: "lan", CIDR: "10.10.0.0/24", Gateway: "10.10.0.1"}},
+		},
+		Nodes: map[string]Node{"worker2": {
+			Labels: map[string]string{"example.org/disk": "ssd", "topology.kubernetes.io/zone": "b"},
+			Taints: []Taint{{Key: "example.org/only", Value: "db", Effect: "NoSchedule"}},
+		}},
+	}
+	for _, h := range []struct {
+		name string
+		last int
+	}{{"master1", 51}, {"master2", 52}, {"master3", 53}, {"worker1", 61}, {"worker2", 62}, {"spare1", 71}} {
+		address := fmt.Sprintf("10.10.0.%d", h.last)
+		a.Plan.Hosts = append(a.Plan.Hosts, host.PlannedHost{Name: h.name, Links: []host.Link{{Network: "lan", Address: address, Interface: "eth0"}}})
+		switch {
+		case strings.HasPrefix(h.name, "master"):
+			a.ControlPlanes = append(a.ControlPlanes, aHost(h.name, address))
+		case strings.HasPrefix(h.name, "worker"):
+			a.Workers = append(a.Workers, aHost(h.name, address))
+		}
+	}
+	return a
+}
+
+// exampleOther says what example leaves to its defaults.
+func exampleOther() *KubeadmClusterArgs {
+	a := example()
+	a.Name, a.Version, a.Pods, a.Services, a.Domain = "site-b", "v1.35.4", "10.64.0.0/12", "10.80.0.0/20", "site-b.internal"
+	a.Proxy, a.Flannel = "iptables", Flannel{Backend: "host-gw"}
+	a.Endpoint.Port = 8443
+	a.Plan.Networks[0].MTU = 9000
+	a.Bundle = Bundle{URL: "https://bundle.example.org", CA: testCA, Sums: strings.Repeat("0123456789abcdef", 4)}
+	a.Mirrors = []Mirror{{Registry: "docker.io", URLs: []string{"https://mirror1.example.org", "https://mirror2.example.org/"}, CA: testCA}}
+	return a
+}
+
+func exampleParts(string) pulumi.StringInput { return pulumi.String("sentinel") }
+
+type stepPhase struct {
+	step, host string
+	host.Phase
+}
+
+// phasesOf are all phases in their order.
+func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
+	t.Helper()
+	s, err := plan(a, exampleParts)
+	require.NoError(t, err)
+	var all []stepPhase
+	for _, h := range slices.Sorted(maps.Keys(s.prepare)) {
+		for _, p := range s.prepare[h] {
+			all = append(all, stepPhase{"prepare", h, p})
+		}
+	}
+	for _, p := range s.controlPlanes {
+		all = append(all, stepPhase{"control planes", p.host, p.phase})
+	}
+	for _, h := range slices.Sorted(maps.Keys(s.workers)) {
+		all = append(all, stepPhase{"workers", h, s.workers[h]})
+	}
+	return append(all, stepPhase{"overlay", a.ControlPlanes[0].Name, s.overlay})
+}
+
+// text is everything that the steps put on the hosts, without the scripts. What
+// is the same on several hosts stands there once.
+func text(t *testing.T, a *KubeadmClusterArgs) string {
+	t.Helper()
+	var b strings.Builder
+	bodies := map[string]string{}
+	for _, p := range phasesOf(t, a) {
+		var body strings.Builder
+		for _, name := range slices.Sorted(maps.Keys(p.Vars)) {
+			fmt.Fprintf(&body, "%s=%q\n", name, p.Vars[name])
+		}
+		for _, f := range p.Files {
+			if f.Mode&0o111 != 0 {
+				fmt.Fprintf(&body, "--- %s %04o\n", f.Path, f.Mode) // a program: read it where it is
+				continue
+			}
+			fmt.Fprintf(&body, "--- %s %04o %s\n%s", f.Path, f.Mode, f.Owner, f.Content)
+		}
+		fmt.Fprintf(&b, "=== %s: %s on %s\n", p.step, p.Name, p.host)
+		if first, ok := bodies[p.Name+body.String()]; ok {
+			fmt.Fprintf(&b, "as on %s\n", first)
+			continue
+		}
+		bodies[p.Name+body.String()] = p.host
+		b.WriteString(body.String())
+	}
+	return b.String()
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	for _, a := range []*KubeadmClusterArgs{example(), exampleOther()} {
+		problems := a.Validate()
+		require.NoError(t, problems.Err())
+	}
+}
+
+func TestFiles(t *testing.T) {
+	golden.Compare(t, "testdata/cluster.golden", text(t, example()))
+	golden.Compare(t, "testdata/other.golden", text(t, exampleOther()))
+	for range 20 {
+		require.Equal(t, text(t, exampleOther()), text(t, exampleOther()), "equal arguments must give equal files")
+	}
+	assert.NotContains(t, text(t, example()), "sentinel", "a secret is in a file's text")
+}
+
+// changed are the phases, as "host phase", that a change of the arguments changes.
+func changed(t *testing.T, change func(*KubeadmClusterArgs)) []string {
+	t.Helper()
+	content := func(a *KubeadmClusterArgs) map[string]string {
+		all := map[string]string{}
+		for _, p := range phasesOf(t, a) {
+			all[p.host+" "+p.Name] = fmt.Sprint(p.Vars, p.Files, p.Timeout)
+		}
+		return all
+	}
+	after := example()
+	change(after)
+	old, now := content(example()), content(after)
+	var names []string
+	for name := range now {
+		if old[name] != now[name] {
+			names = append(names, name)
+		}
+	}
+	for name := range old {
+		if _, ok := now[name]; !ok {
+			names = append(names, "- "+name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestAChangeTouchesWhatItMust(t *testing.T) {
+	assert.Equal(t, []string{"spare1 kubernetes", "spare1 runtime", "spare1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
+		a.Workers = append(a.Workers, aHost("spare1", "10.10.0.71"))
+	}), "a new worker touches no other host")
+	assert.Equal(t, []string{"- worker1 kubernetes", "- worker1 runtime", "- worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
+		a.Workers = a.Workers[1:]
+	}), "neither does one that leaves")
+	assert.Equal(t, []string{"master1 flannel"}, changed(t, func(a *KubeadmClusterArgs) { a.Flannel.Port = 4789 }))
+	assert.Equal(t, []string{"worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b"}}
+	}))
+}
+
+// TestContainerdsTemplate is about the one template that is not ours to fill in.
+func TestContainerdsTemplate(t *testing.T) {
+	for _, p := range phasesOf(t, example()) {
+		for _, f := range p.Files {
+			if f.Path == "/etc/containerd/cni.tmpl" {
+				assert.Contains(t, f.Content, "{{range $i, $r := .PodCIDRRanges}}")
+				assert.Contains(t, f.Content, `"mtu": 1450`)
+				return
+			}
+		}
+	}
+	t.Fatal("no phase has it")
+}

@@ -1,0 +1,99 @@
+package kubeadm
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/components/host"
+)
+
+// spoiled is one mistake, and how its report begins.
+var spoiled = map[string]func(*KubeadmClusterArgs){
+	`name: "my cluster" is not a name`:                                        func(a *KubeadmClusterArgs) { a.Name = "my cluster" },
+	"network: is missing":                                                     func(a *KubeadmClusterArgs) { a.Network = "" },
+	`network: the plan has no network "wan"`:                                  func(a *KubeadmClusterArgs) { a.Network = "wan" },
+	"controlPlanes: there is none":                                            func(a *KubeadmClusterArgs) { a.ControlPlanes = nil },
+	"controlPlanes: 2 control planes; use 3":                                  func(a *KubeadmClusterArgs) { a.ControlPlanes = a.ControlPlanes[:2] },
+	"workers[0].name: master1 is controlPlanes":                               func(a *KubeadmClusterArgs) { a.Workers[0] = a.ControlPlanes[0] },
+	`workers[2].name: the plan has no host "x"`:                               func(a *KubeadmClusterArgs) { a.Workers = append(a.Workers, aHost("x", "10.10.0.99")) },
+	`controlPlanes[1].name: master2 has no IPv4 address on the network "lan"`: func(a *KubeadmClusterArgs) { a.Plan.Hosts[1].Links = nil },
+	"controlPlanes[0].ssh.hostKey":                                            func(a *KubeadmClusterArgs) { a.ControlPlanes[0].SSH.HostKey = "" },
+	"nodes.other: is no host of the cluster": func(a *KubeadmClusterArgs) {
+		a.Nodes["other"] = Node{}
+	},
+	"nodes.worker1.labels.kubernetes.io/role: a kubelet may not": func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Labels: map[string]string{"kubernetes.io/role": "db"}}
+	},
+	`nodes.worker1.labels: "a b" is not`: func(a *KubeadmClusterArgs) { a.Nodes["worker1"] = Node{Labels: map[string]string{"a b": ""}} },
+	`nodes.worker1.labels.a: "b c" is not`: func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b c"}}
+	},
+	`nodes.worker2.taints[0].effect: "Never" is not an effect`:    func(a *KubeadmClusterArgs) { a.Nodes["worker2"].Taints[0].Effect = "Never" },
+	`nodes.worker2.taints[0].key: "" is not the name`:             func(a *KubeadmClusterArgs) { a.Nodes["worker2"].Taints[0].Key = "" },
+	`nodes.worker2.taints[0].value: "$x" is not the value`:        func(a *KubeadmClusterArgs) { a.Nodes["worker2"].Taints[0].Value = "$x" },
+	`endpoint.address: "" is not an IPv4 address`:                 func(a *KubeadmClusterArgs) { a.Endpoint.Address = "" },
+	"endpoint.address: 10.10.0.51 is the address of the host mas": func(a *KubeadmClusterArgs) { a.Endpoint.Address = "10.10.0.51" },
+	"endpoint.port: 443 is not a port for it":                     func(a *KubeadmClusterArgs) { a.Endpoint.Port = 443 },
+	`endpoint.names[0]: "a b" is not a DNS name`:                  func(a *KubeadmClusterArgs) { a.Endpoint.Names = []string{"a b"} },
+	`version: "1.36.3" is not a version`:                          func(a *KubeadmClusterArgs) { a.Version = "1.36.3" },
+	`version: "latest" is not a version`:                          func(a *KubeadmClusterArgs) { a.Version = "latest" },
+	"version: v1.37.0 is unknown to this release":                 func(a *KubeadmClusterArgs) { a.Version = "v1.37.0" },
+	"version: v1.34.2 is unknown to this release":                 func(a *KubeadmClusterArgs) { a.Version = "v1.34.2" },
+	`bundle.url: "" is not the address of a web server`:           func(a *KubeadmClusterArgs) { a.Bundle.URL = "" },
+	`bundle.url: "http://$(reboot)" is not the address`:           func(a *KubeadmClusterArgs) { a.Bundle.URL = "http://$(reboot)" },
+	"bundle.url: http://10.10.0.5/k is not the root":              func(a *KubeadmClusterArgs) { a.Bundle.URL = "http://10.10.0.5/k" },
+	"bundle.ca: is not a certificate":                             func(a *KubeadmClusterArgs) { a.Bundle.CA = "x" },
+	`bundle.sums: "abc" is not a checksum`:                        func(a *KubeadmClusterArgs) { a.Bundle.Sums = "abc" },
+	`mirrors[0].registry: "docker.io/library" is not a registry`: func(a *KubeadmClusterArgs) {
+		a.Mirrors = []Mirror{{Registry: "docker.io/library", URLs: []string{"http://m"}}}
+	},
+	"mirrors[0].urls: there is none":             func(a *KubeadmClusterArgs) { a.Mirrors = []Mirror{{Registry: "docker.io"}} },
+	`mirrors[0].urls[0]: "m" is not the address`: func(a *KubeadmClusterArgs) { a.Mirrors = []Mirror{{Registry: "docker.io", URLs: []string{"m"}}} },
+	"mirrors[1].registry: docker.io stands there twice": func(a *KubeadmClusterArgs) {
+		m := Mirror{Registry: "docker.io", URLs: []string{"http://m"}}
+		a.Mirrors = []Mirror{m, m}
+	},
+	"mirrors[0].registry: bundle.halinux.internal is the bundle's": func(a *KubeadmClusterArgs) {
+		a.Mirrors = []Mirror{{Registry: repository, URLs: []string{"http://m"}}}
+	},
+	`pods: "10.244.0.1/16" is not a range`:               func(a *KubeadmClusterArgs) { a.Pods = "10.244.0.1/16" },
+	"pods: 10.10.0.0/16 overlaps the plan's network lan": func(a *KubeadmClusterArgs) { a.Pods = "10.10.0.0/16" },
+	"pods: 10.200.0.0/16 overlaps a route of the network lan": func(a *KubeadmClusterArgs) {
+		a.Pods = "10.200.0.0/16"
+		a.Plan.Networks[0].Routes = []host.Route{{To: "10.200.7.0/24", Via: "10.10.0.1"}}
+	},
+	"pods: 10.244.0.0/24 is of the wrong size":                 func(a *KubeadmClusterArgs) { a.Pods = "10.244.0.0/24" },
+	"pods: 10.244.0.0/22 has 4 ranges of /24, and there are 5": func(a *KubeadmClusterArgs) { a.Pods = "10.244.0.0/22" },
+	"services: 10.244.16.0/20 overlaps pods (10.244.0.0/16)":   func(a *KubeadmClusterArgs) { a.Services = "10.244.16.0/20" },
+	"services: 10.96.0.0/8 is not a range":                     func(a *KubeadmClusterArgs) { a.Services = "10.96.0.0/8" },
+	`domain: "a b" is not a DNS domain`:                        func(a *KubeadmClusterArgs) { a.Domain = "a b" },
+	`proxy: "ipvs" is not a mode`:                              func(a *KubeadmClusterArgs) { a.Proxy = "ipvs" },
+	`flannel.backend: "udp" is not a backend`:                  func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
+	"flannel.port: 70000 is not a port":                        func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
+}
+
+func TestValidate(t *testing.T) {
+	for want, spoil := range spoiled {
+		t.Run(want, func(t *testing.T) {
+			a := example()
+			spoil(a)
+			problems := a.Validate()
+			found := false
+			for _, p := range problems.All() {
+				found = found || strings.HasPrefix(strings.ReplaceAll(p.String(), `"10.96.0.0/8"`, "10.96.0.0/8"), want)
+				assert.NotEmpty(t, p.Remedy, p.String())
+			}
+			assert.True(t, found, "%v", problems.Err())
+		})
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	a := &KubeadmClusterArgs{}
+	problems := a.Validate()
+	require.Error(t, problems.Err())
+	assert.GreaterOrEqual(t, len(problems.All()), 4)
+}
