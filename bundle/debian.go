@@ -22,11 +22,17 @@ import (
 // architecture of programs and images: that of the machine that makes them.
 const architecture = runtime.GOARCH
 
-// nftPackages are Debian's packages of nft(8) and of the libraries that it needs:
-// kube-proxy and flannel call it.
+// nftPackages are Debian's packages of nft(8), iptables(8) and the libraries that
+// they need: kube-proxy and flannel call one, and the other to clean up after it.
 var nftPackages = []string{
-	"libbsd0", "libc6", "libedit2", "libgmp10", "libjansson4", "libmd0", "libmnl0",
-	"libnftables1", "libnftnl11", "libtinfo6", "libxtables12", "nftables",
+	"iptables", "libbsd0", "libc6", "libedit2", "libgmp10", "libip4tc2", "libip6tc2", "libjansson4",
+	"libmd0", "libmnl0", "libnetfilter-conntrack3", "libnfnetlink0", "libnftables1", "libnftnl11",
+	"libtinfo6", "libxtables12", "nftables",
+}
+
+// iptablesNames are what a host's alternatives make of iptables over nftables.
+var iptablesNames = []string{
+	"ip6tables", "ip6tables-restore", "ip6tables-save", "iptables", "iptables-restore", "iptables-save",
 }
 
 // packages downloads what images need of Debian, as this machine's apt knows it.
@@ -36,7 +42,8 @@ func (o Options) packages(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--print-uris", "-qq", "download"}, nftPackages...)...)
-	cmd.Dir = dir
+	// Not in dir: apt leaves out what lies there already.
+	cmd.Dir = "/"
 	list, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("apt-get does not know all of %s (try apt-get update): %w", strings.Join(nftPackages, " "), err)
@@ -62,6 +69,9 @@ func (o Options) packages(ctx context.Context) ([]string, error) {
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("apt-get download: %w: %s", err, bytes.TrimSpace(text))
 		}
+	}
+	if len(files) != len(nftPackages) {
+		return nil, fmt.Errorf("apt-get names %d files for the %d packages %s", len(files), len(nftPackages), strings.Join(nftPackages, " "))
 	}
 	slices.Sort(files)
 	return files, nil
@@ -113,6 +123,11 @@ func packageLayer(packages []string) (v1.Layer, error) {
 		}
 	}); err != nil {
 		return nil, err
+	}
+	for _, name := range iptablesNames {
+		found["usr/sbin/"+name] = entry{header: &tar.Header{
+			Name: "usr/sbin/" + name, Typeflag: tar.TypeSymlink, Linkname: "xtables-nft-multi", Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX,
+		}}
 	}
 	names := make([]string, 0, len(found))
 	for name := range found {
