@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/halinux/halinux/components/kubeadm/release"
 )
 
 // Index is bundle.json: what a bundle holds.
@@ -96,7 +98,7 @@ func Make(ctx context.Context, o Options) (*Index, error) {
 		if p.folder == "" {
 			continue
 		}
-		rel := filepath.Join("files", p.folder, p.version, p.name)
+		rel := release.Program(p.folder, p.version, p.name)
 		size, err := install(p.path, filepath.Join(o.Out, rel))
 		if err != nil {
 			return nil, err
@@ -154,7 +156,7 @@ func (i *Index) writeSums(dir string) error {
 		fmt.Fprintf(&b, "%s  %s\n", f.SHA256, f.Path)
 	}
 	for _, image := range i.Images {
-		fmt.Fprintf(&b, "%s  %s\n", strings.TrimPrefix(image.Digest, "sha256:"), manifestPath("", image.Name, image.Tag))
+		fmt.Fprintf(&b, "%s  %s\n", strings.TrimPrefix(image.Digest, "sha256:"), release.Manifest(image.Name, image.Tag))
 	}
 	return writeFile(filepath.Join(dir, "SHA256SUMS"), []byte(b.String()))
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/halinux/halinux/components/kubeadm/release"
 )
 
 // imageSpec is one image: programs, perhaps over a layer of Debian's packages.
@@ -31,14 +33,14 @@ type imageSpec struct {
 // with an entry point.
 func images() []imageSpec {
 	return []imageSpec{
-		{name: "pause", tag: Pause, programs: []string{"pause"}, entrypoint: []string{"/usr/local/bin/pause"}},
-		{name: "etcd", tag: Etcd, programs: []string{"etcd", "etcdctl", "etcdutl"}},
-		{name: "kube-apiserver", tag: Kubernetes, programs: []string{"kube-apiserver"}},
-		{name: "kube-controller-manager", tag: Kubernetes, programs: []string{"kube-controller-manager"}},
-		{name: "kube-scheduler", tag: Kubernetes, programs: []string{"kube-scheduler"}},
-		{name: "kube-proxy", tag: Kubernetes, programs: []string{"kube-proxy"}, packages: true},
-		{name: "coredns", tag: CoreDNS, programs: []string{"coredns"}, entrypoint: []string{"/usr/local/bin/coredns"}},
-		{name: "flannel", tag: Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: true},
+		{name: "pause", tag: release.Pause, programs: []string{"pause"}, entrypoint: []string{"/usr/local/bin/pause"}},
+		{name: "etcd", tag: release.Etcd, programs: []string{"etcd", "etcdctl", "etcdutl"}},
+		{name: "kube-apiserver", tag: release.Kubernetes, programs: []string{"kube-apiserver"}},
+		{name: "kube-controller-manager", tag: release.Kubernetes, programs: []string{"kube-controller-manager"}},
+		{name: "kube-scheduler", tag: release.Kubernetes, programs: []string{"kube-scheduler"}},
+		{name: "kube-proxy", tag: release.Kubernetes, programs: []string{"kube-proxy"}, packages: true},
+		{name: "coredns", tag: release.CoreDNS, programs: []string{"coredns"}, entrypoint: []string{"/usr/local/bin/coredns"}},
+		{name: "flannel", tag: release.Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: true},
 	}
 }
 

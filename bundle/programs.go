@@ -9,17 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-)
 
-// Versions of what a bundle holds. Those of etcd, CoreDNS and pause are the
-// nearest to what kubeadm of this version names that can be built from modules.
-const (
-	Kubernetes = "v1.36.3"
-	Containerd = "v2.2.0"
-	Etcd       = "v3.6.5"
-	CoreDNS    = "v1.14.0"
-	Flannel    = "v0.28.4"
-	Pause      = "3.10.2"
+	"github.com/halinux/halinux/components/kubeadm/release"
 )
 
 // program is one program, and where it comes from.
@@ -39,21 +30,21 @@ type program struct {
 func programs() []program {
 	var all []program
 	const version = "-X k8s.io/component-base/version."
-	minor := strings.Split(strings.TrimPrefix(Kubernetes, "v"), ".")
+	minor := strings.Split(strings.TrimPrefix(release.Kubernetes, "v"), ".")
 	for _, p := range []struct{ name, folder string }{
 		{"kubeadm", "kubernetes"}, {"kubelet", "kubernetes"}, {"kubectl", "kubernetes"},
 		{"kube-apiserver", ""}, {"kube-controller-manager", ""}, {"kube-scheduler", ""}, {"kube-proxy", ""},
 	} {
 		all = append(all, program{
-			name: p.name, version: Kubernetes, folder: p.folder, module: "kubernetes", pkg: "k8s.io/kubernetes/cmd/" + p.name,
-			ldflags: fmt.Sprintf("%sgitVersion=%s %sgitMajor=%s %sgitMinor=%s %sgitTreeState=clean", version, Kubernetes, version, minor[0], version, minor[1], version),
+			name: p.name, version: release.Kubernetes, folder: p.folder, module: "kubernetes", pkg: "k8s.io/kubernetes/cmd/" + p.name,
+			ldflags: fmt.Sprintf("%sgitVersion=%s %sgitMajor=%s %sgitMinor=%s %sgitTreeState=clean", version, release.Kubernetes, version, minor[0], version, minor[1], version),
 		})
 	}
 	const containerd = "github.com/containerd/containerd/v2/"
 	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "ctr"} {
 		all = append(all, program{
-			name: name, version: Containerd, folder: "containerd", module: "containerd", pkg: containerd + "cmd/" + name,
-			ldflags: "-X " + containerd + "version.Version=" + Containerd,
+			name: name, version: release.Containerd, folder: "containerd", module: "containerd", pkg: containerd + "cmd/" + name,
+			ldflags: "-X " + containerd + "version.Version=" + release.Containerd,
 		})
 	}
 	const etcd = "go.etcd.io/etcd/"
@@ -62,16 +53,16 @@ func programs() []program {
 		if p.name == "etcd" {
 			folder = ""
 		}
-		all = append(all, program{name: p.name, version: Etcd, folder: folder, module: "etcd", pkg: etcd + p.pkg})
+		all = append(all, program{name: p.name, version: release.Etcd, folder: folder, module: "etcd", pkg: etcd + p.pkg})
 	}
 	return append(all,
-		program{name: "coredns", version: CoreDNS, module: "coredns", pkg: "github.com/coredns/coredns"},
+		program{name: "coredns", version: release.CoreDNS, module: "coredns", pkg: "github.com/coredns/coredns"},
 		program{
-			name: "flanneld", version: Flannel, module: "flannel", pkg: "github.com/flannel-io/flannel",
-			ldflags: "-X github.com/flannel-io/flannel/pkg/version.Version=" + Flannel,
+			name: "flanneld", version: release.Flannel, module: "flannel", pkg: "github.com/flannel-io/flannel",
+			ldflags: "-X github.com/flannel-io/flannel/pkg/version.Version=" + release.Flannel,
 			static:  true, // its udp backend
 		},
-		program{name: "pause", version: Pause, module: "..", pkg: "github.com/halinux/halinux/bundle/pause"},
+		program{name: "pause", version: release.Pause, module: "..", pkg: "github.com/halinux/halinux/bundle/pause"},
 	)
 }
 
@@ -96,7 +87,7 @@ func (o Options) collect(ctx context.Context) ([]program, error) {
 }
 
 // ready is the path of a program in the user's folder, if it is there in the
-// version that is wanted. Pause is nobody's but ours.
+// version that is wanted. release.Pause is nobody's but ours.
 func (o Options) ready(p *program) string {
 	if o.Programs == "" || p.name == "pause" {
 		return ""

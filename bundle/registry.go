@@ -9,13 +9,15 @@ import (
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/halinux/halinux/components/kubeadm/release"
 )
 
 // The paths of the distribution API, as files: a registry that is only read
 // needs no more than a web server that knows the type of a manifest.
 
 func manifestPath(dir, name, reference string) string {
-	return filepath.Join(dir, "v2", name, "manifests", reference)
+	return filepath.Join(dir, release.Manifest(name, reference))
 }
 
 func blobPath(dir, name, digest string) string {

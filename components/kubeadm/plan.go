@@ -15,20 +15,16 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"github.com/halinux/halinux/bundle"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/kubeadm/release"
 )
 
 //go:embed phases
 var phases embed.FS
 
 const (
-	// repository is the registry that images of a bundle are named after. It is
-	// no address: containerd is told where it is, so that a bundle may move
-	// without a change of any pod.
-	repository = "bundle.halinux.internal"
-	lib        = "/usr/local/lib/halinux/"
-	bin        = "/usr/local/bin/"
+	lib = "/usr/local/lib/halinux/"
+	bin = "/usr/local/bin/"
 )
 
 // steps are what happens, in its order. Hosts of prepare work side by side; the
@@ -92,7 +88,7 @@ func namesOf(hosts []host.Host) []string {
 
 func (a *KubeadmClusterArgs) name() string { return cmp.Or(a.Name, "kubernetes") }
 
-func (a *KubeadmClusterArgs) version() string { return cmp.Or(a.Version, bundle.Kubernetes) }
+func (a *KubeadmClusterArgs) version() string { return cmp.Or(a.Version, release.Kubernetes) }
 
 func (a *KubeadmClusterArgs) pods() string { return cmp.Or(a.Pods, "10.244.0.0/16") }
 
@@ -129,13 +125,11 @@ func (a *KubeadmClusterArgs) mtu() int {
 	return mtu
 }
 
-func image(name, tag string) string { return repository + "/" + name + ":" + tag }
-
 // programPaths are PATH=TO for the bundle's script.
 func programPaths(folder, version string, names ...string) []string {
 	var all []string
 	for _, n := range names {
-		all = append(all, fmt.Sprintf("files/%s/%s/%s=%s%s", folder, version, n, bin, n))
+		all = append(all, release.Program(folder, version, n)+"="+bin+n)
 	}
 	return all
 }
@@ -164,7 +158,7 @@ func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
 	const certs = "/etc/containerd/certs.d/"
 	type registryHost struct{ URL, CA string }
 	files := a.bundleFiles()
-	config, err := rendered("/etc/containerd/config.toml", "runtime/config.toml.tmpl", map[string]any{"Sandbox": image("pause", bundle.Pause)})
+	config, err := rendered("/etc/containerd/config.toml", "runtime/config.toml.tmpl", map[string]any{"Sandbox": release.Image("pause", release.Pause)})
 	if err != nil {
 		return host.Phase{}, err
 	}
@@ -173,7 +167,7 @@ func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
 		name, ca string
 		urls     []string
 	}
-	registries := []registry{{repository, a.Bundle.CA, []string{strings.TrimRight(a.Bundle.URL, "/")}}}
+	registries := []registry{{release.Registry, a.Bundle.CA, []string{strings.TrimRight(a.Bundle.URL, "/")}}}
 	for _, m := range a.Mirrors {
 		registries = append(registries, registry{m.Registry, m.CA, m.URLs})
 	}
@@ -202,22 +196,22 @@ func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
 		host.Embedded(phases, "/etc/modules-load.d/halinux-kubernetes.conf", "phases/runtime/modules.conf"),
 	)...)
 	p.Vars = a.Bundle.vars()
-	p.Vars["programs"] = strings.Join(programPaths("containerd", bundle.Containerd, "containerd", "containerd-shim-runc-v2", "ctr"), " ")
+	p.Vars["programs"] = strings.Join(programPaths("containerd", release.Containerd, "containerd", "containerd-shim-runc-v2", "ctr"), " ")
 	return p, err
 }
 
 func (a *KubeadmClusterArgs) programsPhase(master bool) (host.Phase, error) {
 	v := a.version()
 	programs := programPaths("kubernetes", v, "kubeadm", "kubelet", "kubectl")
-	images := []string{image("pause", bundle.Pause), image("kube-proxy", v), image("flannel", bundle.Flannel)}
+	images := []string{release.Image("pause", release.Pause), release.Image("kube-proxy", v), release.Image("flannel", release.Flannel)}
 	if master {
-		programs = append(programs, programPaths("etcd", bundle.Etcd, "etcdctl", "etcdutl")...)
-		images = append(images, image("etcd", bundle.Etcd))
+		programs = append(programs, programPaths("etcd", release.Etcd, "etcdctl", "etcdutl")...)
+		images = append(images, release.Image("etcd", release.Etcd))
 		for _, n := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
-			images = append(images, image(n, v))
+			images = append(images, release.Image(n, v))
 		}
 	} else {
-		images = append(images, image("coredns", bundle.CoreDNS))
+		images = append(images, release.Image("coredns", release.CoreDNS))
 	}
 	p, err := host.NewPhase(phases, "kubernetes", host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
 	services, _ := netip.ParsePrefix(a.services())
@@ -253,11 +247,11 @@ func (a *KubeadmClusterArgs) serverNames(h string) []string {
 func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulumi.StringInput) (host.Phase, error) {
 	values := map[string]any{
 		"Name": h, "Address": a.address(h), "Cluster": a.name(), "Version": a.version(), "Endpoint": a.Endpoint.String(),
-		"Repository": repository, "Pods": a.pods(), "Services": a.services(), "Domain": a.domain(), "ServerNames": a.serverNames(h),
-		"DNSTag": bundle.CoreDNS, "EtcdTag": bundle.Etcd, "Proxy": a.proxy(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
+		"Repository": release.Registry, "Pods": a.pods(), "Services": a.services(), "Domain": a.domain(), "ServerNames": a.serverNames(h),
+		"DNSTag": release.CoreDNS, "EtcdTag": release.Etcd, "Proxy": a.proxy(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
 	}
 	secrets := map[string]pulumi.StringInput{"token": part(bootstrapToken)}
-	files := []host.File{host.Embedded(phases, lib+"etcd-health", "phases/control-plane/etcd-health.sh").Executable()}
+	files := []host.File{host.Embedded(phases, lib+"etcd-members", "phases/control-plane/etcd-members.sh").Executable()}
 	for _, name := range pkiFiles {
 		mark := strings.ReplaceAll(name, "/", "-")
 		files = append(files, host.File{Path: "/etc/kubernetes/pki/" + name, Content: "[secret " + mark + "]\n"})
@@ -317,7 +311,7 @@ func (a *KubeadmClusterArgs) flannelPhase() (host.Phase, error) {
 	sum := sha256.Sum256(config)
 	n, _ := a.Plan.Network(a.Network)
 	file, err := rendered("/etc/kubernetes/halinux/flannel.yaml", "flannel/flannel.yaml.tmpl", map[string]any{
-		"Config": string(config), "Sum": hex.EncodeToString(sum[:8]), "Image": image("flannel", bundle.Flannel),
+		"Config": string(config), "Sum": hex.EncodeToString(sum[:8]), "Image": release.Image("flannel", release.Flannel),
 		"Reach": n.Prefix().Masked().Addr().Next().String(), "Host": a.Endpoint.Address, "Port": a.Endpoint.port(),
 	})
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/blang/semver"
 
-	"github.com/halinux/halinux/bundle"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/kubeadm/release"
 	"github.com/halinux/halinux/components/problem"
 )
 
@@ -156,10 +156,10 @@ func (a *KubeadmClusterArgs) validateEndpoint(l *problem.List) {
 func (a *KubeadmClusterArgs) validateVersion(l *problem.List) {
 	v, err := semver.Parse(strings.TrimPrefix(a.version(), "v"))
 	if err != nil || !strings.HasPrefix(a.version(), "v") || len(v.Pre)+len(v.Build) > 0 {
-		l.Add("version", fmt.Sprintf("%q is not a version of Kubernetes", a.Version), "write it like "+bundle.Kubernetes)
+		l.Add("version", fmt.Sprintf("%q is not a version of Kubernetes", a.Version), "write it like "+release.Kubernetes)
 		return
 	}
-	tested := semver.MustParse(strings.TrimPrefix(bundle.Kubernetes, "v"))
+	tested := semver.MustParse(strings.TrimPrefix(release.Kubernetes, "v"))
 	if v.Major != tested.Major || v.Minor > tested.Minor || v.Minor+1 < tested.Minor {
 		l.Add("version", fmt.Sprintf("%s is unknown to this release", a.Version), fmt.Sprintf("use 1.%d or 1.%d, or another release of halinux", tested.Minor-1, tested.Minor))
 	}
@@ -178,7 +178,7 @@ func (a *KubeadmClusterArgs) validateBundle(l *problem.List) {
 		if !registry.MatchString(m.Registry) {
 			l.Add(at+".registry", fmt.Sprintf("%q is not a registry", m.Registry), "write its name without a path, like docker.io")
 		}
-		if m.Registry == repository {
+		if m.Registry == release.Registry {
 			l.Add(at+".registry", m.Registry+" is the bundle's own name", "give the bundle's address in bundle.url")
 		}
 		if slices.ContainsFunc(a.Mirrors[:i], func(o Mirror) bool { return o.Registry == m.Registry }) {

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/kubeadm/release"
 )
 
 // spoiled is one mistake, and how its report begins.
@@ -57,7 +58,7 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 		a.Mirrors = []Mirror{m, m}
 	},
 	"mirrors[0].registry: bundle.halinux.internal is the bundle's": func(a *KubeadmClusterArgs) {
-		a.Mirrors = []Mirror{{Registry: repository, URLs: []string{"http://m"}}}
+		a.Mirrors = []Mirror{{Registry: release.Registry, URLs: []string{"http://m"}}}
 	},
 	`pods: "10.244.0.1/16" is not a range`:               func(a *KubeadmClusterArgs) { a.Pods = "10.244.0.1/16" },
 	"pods: 10.10.0.0/16 overlaps the plan's network lan": func(a *KubeadmClusterArgs) { a.Pods = "10.10.0.0/16" },

@@ -5,4 +5,4 @@ for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
 done
 curl -fsS -o /dev/null --max-time 5 --cacert /etc/kubernetes/pki/ca.crt "https://$address:6443/readyz" 2>/dev/null ||
 	differs "the API server here is not ready"
-why=$(/usr/local/lib/halinux/etcd-health "$address") || differs "etcd: $why"
+why=$(/usr/local/lib/halinux/etcd-members grow none "$address") || differs "etcd: $why"

@@ -6,55 +6,63 @@
 place
 pki=/etc/kubernetes/pki
 config=/etc/kubernetes/halinux/kubeadm.yaml
-health=/usr/local/lib/halinux/etcd-health
+members=/usr/local/lib/halinux/etcd-members
 kubeconfig=/etc/kubernetes/admin.conf
+manifests=/etc/kubernetes/manifests
 
 step() {
 	say "kubeadm $*"
 	kubeadm "$@" --config "$config" >"$work/kubeadm" 2>&1 || { tail -n 15 "$work/kubeadm"; fail "kubeadm $* failed" "kubeadm's words are above"; }
 }
-ready() { curl -fsS -o /dev/null --max-time 2 --cacert $pki/ca.crt "https://$1/readyz"; }
-# elsewhere: whether another control plane has an etcd already. A host that does
-# not even refuse the connection might have one.
+ready() { curl -fsS -o /dev/null --max-time 5 --cacert $pki/ca.crt "https://$1/readyz"; }
+# says SECONDS VERB: until etcd says yes to the verb; why is what it said last.
+says() {
+	ends=$(($(date +%s) + $1)) before=
+	until why=$("$members" "$2" "$address" $peers "$address"); do
+		[ "$why" = "$before" ] || say "etcd: $why"
+		before=$why
+		[ "$(date +%s)" -lt $ends ] || return 1
+		sleep 1
+	done
+}
+# elsewhere: whether another control plane has an etcd already. One that does not
+# even refuse the connection might have.
 elsewhere() {
-	for address in $peers; do
+	silent=
+	for peer in $peers; do
 		rc=0
-		curl -sS -o /dev/null --connect-timeout 3 --max-time 5 --cacert $pki/etcd/ca.crt --cert $pki/etcd/healthcheck-client.crt \
-			--key $pki/etcd/healthcheck-client.key "https://$address:2379/health" 2>"$work/peer" || rc=$?
-		case $rc in
-		0) return 0 ;;
-		7) grep -q refused "$work/peer" || silent="${silent:-} $address" ;;
-		*) silent="${silent:-} $address" ;;
-		esac
+		curl -sS -o /dev/null --connect-timeout 3 --max-time 10 --cacert $pki/etcd/ca.crt --cert $pki/etcd/healthcheck-client.crt \
+			--key $pki/etcd/healthcheck-client.key "https://$peer:2379/health" 2>"$work/peer" || rc=$?
+		[ $rc != 0 ] || return 0
+		[ $rc = 7 ] && grep -q refused "$work/peer" || silent="$silent $peer"
 	done
 	return 1
 }
 
-# Existing ones are kept, where they fit.
+# Certificates and kubeconfigs that are there are kept, where they fit.
 step init phase certs all
 step init phase kubeconfig all
 if [ ! -e /var/lib/kubelet/config.yaml ] || ! systemctl is-active -q kubelet.service; then step init phase kubelet-start; fi
 
-if [ ! -e /etc/kubernetes/manifests/etcd.yaml ]; then
+if [ ! -e $manifests/etcd.yaml ]; then
 	if elsewhere; then
-		for_=0
-		until why=$("$health" $peers); do
-			[ $for_ != 0 ] || say "etcd may not grow yet: $why"
-			for_=$((for_ + 1))
-			[ $for_ -lt 300 ] || fail "etcd may not grow: $why" "bring its members back, or remove the one that is gone for good"
-			sleep 1
-		done
+		says 300 grow || fail "etcd may not grow: $why" "bring its members back, or remove the one that is gone for good"
 		say "kubeadm join phase etcd-join"
-		kubeadm join phase etcd-join --config /etc/kubernetes/halinux/join.yaml >"$work/kubeadm" 2>&1 ||
+		# It fails when the new member does not catch up in its time; then the
+		# member is there all the same, and is waited for below.
+		kubeadm join phase etcd-join --config /etc/kubernetes/halinux/join.yaml >"$work/kubeadm" 2>&1 || [ -e $manifests/etcd.yaml ] ||
 			{ tail -n 15 "$work/kubeadm"; fail "this host could not become a member of etcd" "kubeadm's words are above"; }
 	else
 		[ "$first" = yes ] || fail "no control plane has an etcd" "the first of the list of control planes makes the cluster; did its phase succeed?"
-		[ -z "${silent:-}" ] || fail "no answer from:$silent; there may be a cluster already" "bring these hosts back, or take them out of the list of control planes"
+		[ -z "$silent" ] || fail "no answer from:$silent; there may be a cluster already" "bring these hosts back, or take them out of the list of control planes"
 		step init phase etcd local
 	fi
 fi
-if [ ! -e /etc/kubernetes/manifests/kube-apiserver.yaml ] || [ ! -e /etc/kubernetes/manifests/kube-scheduler.yaml ]; then step init phase control-plane all; fi
-wait_for 300 "the API server here is ready" ready "$address:6443" || fail "the API server here is not ready" "look at crictl or ctr -n k8s.io, and at journalctl -u kubelet"
+says 300 votes || fail "this host's member of etcd does not vote: $why" "look at journalctl -u kubelet, and at the logs below /var/log/pods"
+if [ ! -e $manifests/kube-apiserver.yaml ] || [ ! -e $manifests/kube-controller-manager.yaml ] || [ ! -e $manifests/kube-scheduler.yaml ]; then
+	step init phase control-plane all
+fi
+wait_for 300 "the API server here is ready" ready "$address:6443" || fail "the API server here is not ready" "look at journalctl -u kubelet, and at the logs below /var/log/pods"
 wait_for 120 "the API server answers at $endpoint" ready "$endpoint" ||
 	fail "no API server answers at $endpoint" "does the edge have a service there, with the control planes as its backends?"
 
