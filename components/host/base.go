@@ -222,18 +222,30 @@ func NewBase(ctx *pulumi.Context, name string, args *BaseArgs, opts ...pulumi.Re
 	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{"addresses": b.Addresses, "names": b.Names})
 }
 
-// gate lets no host be changed before all hosts have passed their preflight. It
-// is the program that waits, before it registers anything else: a dependency
-// would stay in the state, and tie every host to every other for ever.
+// gate lets no host be changed before all hosts have passed their preflight.
 func (a *BaseArgs) gate(ctx *pulumi.Context, name string, b *Base) ([]Host, error) {
 	if a.Preflight.Off {
 		return a.Hosts, nil
 	}
-	hosts := slices.Clone(a.Hosts)
-	for i, h := range hosts {
+	return Gate(ctx, name, b, a.Hosts, func(h Host) (Phase, error) {
 		p, err := a.preflightPhase(h)
+		if err != nil {
+			return Phase{}, err
+		}
+		return *p, nil
+	})
+}
+
+// Gate applies a phase that changes nothing to all hosts, and returns when all of
+// them have passed it. It is the program that waits, before it registers anything
+// else: a dependency would stay in the state, and tie every host to every other
+// for ever.
+func Gate(ctx *pulumi.Context, name string, parent pulumi.Resource, hosts []Host, phase func(Host) (Phase, error)) ([]Host, error) {
+	hosts = slices.Clone(hosts)
+	for i, h := range hosts {
+		p, err := phase(h)
 		if err == nil {
-			hosts[i], err = h.Apply(ctx, name, b, []Phase{*p})
+			hosts[i], err = h.Apply(ctx, name, parent, []Phase{p})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", h.Name, err)

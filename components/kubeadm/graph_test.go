@@ -38,6 +38,7 @@ func TestGraph(t *testing.T) {
 		assert.Contains(t, dependencies(name), "::kubernetes-"+before+" ", "%s waits for %s", name, before)
 	}
 	for _, h := range []string{"master1", "master2", "master3", "worker1", "worker2"} {
+		waits(h+"-runtime", h+"-kubernetes-preflight")
 		waits(h+"-kubernetes", h+"-runtime")
 		for _, o := range []string{"master1", "master2", "worker1"} {
 			if o != h {

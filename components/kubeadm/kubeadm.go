@@ -61,7 +61,13 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	for _, h := range slices.Concat(args.ControlPlanes, args.Workers) {
+	nodes, err := host.Gate(ctx, name, c, slices.Concat(args.ControlPlanes, args.Workers), func(h host.Host) (host.Phase, error) {
+		return s.preflight[h.Name], nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, h := range nodes {
 		if c.Hosts[h.Name], err = h.Apply(ctx, name, c, s.prepare[h.Name]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

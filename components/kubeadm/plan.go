@@ -27,10 +27,12 @@ const (
 	bin = "/usr/local/bin/"
 )
 
-// steps are what happens, in its order. Hosts of prepare work side by side; the
+// steps are what happens, in its order. All hosts pass preflight before any is
+// changed. Hosts of prepare work side by side; the
 // control planes come one after the other, since each becomes a member of etcd;
 // workers wait for the first of them alone, and so does the overlay.
 type steps struct {
+	preflight     map[string]host.Phase
 	prepare       map[string][]host.Phase
 	controlPlanes []hostPhase
 	workers       map[string]host.Phase
@@ -44,17 +46,23 @@ type hostPhase struct {
 
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := namesOf(a.ControlPlanes), namesOf(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
+		master := slices.Contains(masters, h)
+		preflight, err := a.preflightPhase(master, part)
+		if err != nil {
+			return nil, err
+		}
 		runtime, err := a.runtimePhase()
 		if err != nil {
 			return nil, err
 		}
-		programs, err := a.programsPhase(slices.Contains(masters, h))
+		programs, err := a.programsPhase(master)
 		if err != nil {
 			return nil, err
 		}
+		s.preflight[h] = preflight
 		s.prepare[h] = []host.Phase{runtime, programs}
 	}
 	for _, h := range masters {
@@ -154,6 +162,37 @@ func rendered(path, source string, values any) (host.File, error) {
 
 // ---- on every node --------------------------------------------------------------
 
+// Memory in MiB that a node needs: kubeadm's own least, and what a worker has left
+// for pods beside its kubelet.
+const (
+	masterMemory = 1700
+	workerMemory = 900
+)
+
+// preflightPhase finds what is wrong with a host as a node, and changes nothing.
+func (a *KubeadmClusterArgs) preflightPhase(master bool, part func(string) pulumi.StringInput) (host.Phase, error) {
+	var needs []string
+	for _, p := range append(a.runtimePrograms(), a.programs(master)...) {
+		from, _, _ := strings.Cut(p, "=")
+		needs = append(needs, from)
+	}
+	for _, i := range a.images(master) {
+		needs = append(needs, release.Manifest(i.name, i.tag))
+	}
+	memory := workerMemory
+	if master {
+		memory = masterMemory
+	}
+	p, err := host.NewPhase(phases, "kubernetes-preflight")
+	p.Vars = a.Bundle.vars()
+	p.Vars["needs"], p.Vars["memory"] = strings.Join(needs, " "), fmt.Sprint(memory)
+	p.Secrets = map[string]pulumi.StringInput{"ca": part(caCert)}
+	if a.Bundle.CA != "" {
+		p.Secrets["bundle-ca"] = pulumi.String(a.Bundle.CA)
+	}
+	return p, err
+}
+
 func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
 	const certs = "/etc/containerd/certs.d/"
 	type registryHost struct{ URL, CA string }
@@ -196,27 +235,45 @@ func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
 		host.Embedded(phases, "/etc/modules-load.d/halinux-kubernetes.conf", "phases/runtime/modules.conf"),
 	)...)
 	p.Vars = a.Bundle.vars()
-	p.Vars["programs"] = strings.Join(programPaths("containerd", release.Containerd, "containerd", "containerd-shim-runc-v2", "ctr"), " ")
+	p.Vars["programs"] = strings.Join(a.runtimePrograms(), " ")
 	return p, err
 }
 
-func (a *KubeadmClusterArgs) programsPhase(master bool) (host.Phase, error) {
-	v := a.version()
-	programs := programPaths("kubernetes", v, "kubeadm", "kubelet", "kubectl")
-	images := []string{release.Image("pause", release.Pause), release.Image("kube-proxy", v), release.Image("flannel", release.Flannel)}
+func (a *KubeadmClusterArgs) runtimePrograms() []string {
+	return programPaths("containerd", release.Containerd, "containerd", "containerd-shim-runc-v2", "ctr")
+}
+
+func (a *KubeadmClusterArgs) programs(master bool) []string {
+	all := programPaths("kubernetes", a.version(), "kubeadm", "kubelet", "kubectl")
 	if master {
-		programs = append(programs, programPaths("etcd", release.Etcd, "etcdctl", "etcdutl")...)
-		images = append(images, release.Image("etcd", release.Etcd))
-		for _, n := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
-			images = append(images, release.Image(n, v))
-		}
-	} else {
-		images = append(images, release.Image("coredns", release.CoreDNS))
+		all = append(all, programPaths("etcd", release.Etcd, "etcdctl", "etcdutl")...)
+	}
+	return all
+}
+
+// namedImage is an image of the bundle.
+type namedImage struct{ name, tag string }
+
+// images are those that a host will run, or may be asked to.
+func (a *KubeadmClusterArgs) images(master bool) []namedImage {
+	v := a.version()
+	all := []namedImage{{"pause", release.Pause}, {"kube-proxy", v}, {"flannel", release.Flannel}}
+	if !master {
+		return append(all, namedImage{"coredns", release.CoreDNS})
+	}
+	return append(all, namedImage{"etcd", release.Etcd},
+		namedImage{"kube-apiserver", v}, namedImage{"kube-controller-manager", v}, namedImage{"kube-scheduler", v})
+}
+
+func (a *KubeadmClusterArgs) programsPhase(master bool) (host.Phase, error) {
+	var images []string
+	for _, i := range a.images(master) {
+		images = append(images, release.Image(i.name, i.tag))
 	}
 	p, err := host.NewPhase(phases, "kubernetes", host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
 	services, _ := netip.ParsePrefix(a.services())
 	p.Vars = a.Bundle.vars()
-	p.Vars["programs"], p.Vars["images"] = strings.Join(programs, " "), strings.Join(images, " ")
+	p.Vars["programs"], p.Vars["images"] = strings.Join(a.programs(master), " "), strings.Join(images, " ")
 	p.Vars["service"] = services.Masked().Addr().Next().String()
 	return p, err
 }

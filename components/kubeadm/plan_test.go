@@ -76,6 +76,9 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	s, err := plan(a, exampleParts)
 	require.NoError(t, err)
 	var all []stepPhase
+	for _, h := range slices.Sorted(maps.Keys(s.preflight)) {
+		all = append(all, stepPhase{"preflight", h, s.preflight[h]})
+	}
 	for _, h := range slices.Sorted(maps.Keys(s.prepare)) {
 		for _, p := range s.prepare[h] {
 			all = append(all, stepPhase{"prepare", h, p})
@@ -164,10 +167,10 @@ func changed(t *testing.T, change func(*KubeadmClusterArgs)) []string {
 }
 
 func TestAChangeTouchesWhatItMust(t *testing.T) {
-	assert.Equal(t, []string{"spare1 kubernetes", "spare1 runtime", "spare1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
+	assert.Equal(t, []string{"spare1 kubernetes", "spare1 kubernetes-preflight", "spare1 runtime", "spare1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Workers = append(a.Workers, aHost("spare1", "10.10.0.71"))
 	}), "a new worker touches no other host")
-	assert.Equal(t, []string{"- worker1 kubernetes", "- worker1 runtime", "- worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
+	assert.Equal(t, []string{"- worker1 kubernetes", "- worker1 kubernetes-preflight", "- worker1 runtime", "- worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Workers = a.Workers[1:]
 	}), "neither does one that leaves")
 	assert.Equal(t, []string{"master1 flannel"}, changed(t, func(a *KubeadmClusterArgs) { a.Flannel.Port = 4789 }))
