@@ -27,7 +27,7 @@ SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot)$$
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
 .PHONY: help up status storage-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
-	test test-fast lint unit lab-test e2e report merge bench bench-faults clean setup pulumi binaries
+	test test-fast lint unit lab-test e2e report merge bench bench-faults clean setup pulumi binaries bundle
 
 help:
 	@echo 'make up         bring the platform up on the lab (needs root)'
@@ -37,6 +37,7 @@ help:
 	@echo 'make destroy    undo the platform; make lab-down ends the hosts'
 	@echo 'make status     the lab, and with STACK=storage how its storage is'
 	@echo 'make report     faults and benchmarks, written to docs/report.md'
+	@echo 'make bundle     Kubernetes without the internet; PROGRAMS=DIR has ready programs'
 	@echo 'make clean      remove $(CACHE)'
 
 up: lab-up
@@ -96,6 +97,12 @@ pulumi:
 		-ldflags '-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$(PULUMI_VERSION)' \
 		github.com/pulumi/pulumi/pkg/v3/cmd/pulumi && \
 	mv '$(CACHE)/pulumi-$(PULUMI_VERSION)/pulumi.new' '$(CACHE)/pulumi-$(PULUMI_VERSION)/pulumi'
+
+# What a cluster is made of, as any web server can serve it. Programs that
+# PROGRAMS (a folder) lacks are built from their modules, once: about an hour.
+bundle:
+	$(step) 'making the bundle'
+	@go run ./cmd/bundle $(if $(PROGRAMS),-programs '$(PROGRAMS)')
 
 setup:
 	@missing=; for p in $(PACKAGES); do \

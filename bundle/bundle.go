@@ -78,6 +78,11 @@ func Make(ctx context.Context, o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	return o.assemble(programs, packages)
+}
+
+// assemble makes the bundle of programs and Debian packages that are at hand.
+func (o Options) assemble(programs []program, packages []string) (*Index, error) {
 	index := &Index{}
 	sums, err := checksums(slices.Concat(packages, pathsOf(programs)))
 	if err != nil {

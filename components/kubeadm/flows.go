@@ -36,7 +36,7 @@ func (a *KubeadmClusterArgs) Flows(edges []string) []host.Flow {
 func (a *KubeadmClusterArgs) Backends() []haedge.Backend {
 	var all []haedge.Backend
 	for _, h := range a.ControlPlanes {
-		all = append(all, haedge.Backend{Host: h.Name, Address: "", Port: apiPort})
+		all = append(all, haedge.Backend{Host: h.Name, Port: apiPort})
 	}
 	return all
 }

@@ -1,0 +1,58 @@
+package kubeadm
+
+import (
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/host"
+)
+
+// TestTheEdgeTakesTheAPIServers gives the edge what the cluster says of itself.
+func TestTheEdgeTakesTheAPIServers(t *testing.T) {
+	a := example()
+	edges := []host.Host{aHost("edge1", "10.10.0.11"), aHost("edge2", "10.10.0.12")}
+	for _, e := range edges {
+		a.Plan.Hosts = append(a.Plan.Hosts, host.PlannedHost{Name: e.Name, Links: []host.Link{{Network: "lan", Address: e.SSH.Address, Interface: "eth0"}}})
+	}
+	edge := &haedge.HAEdgeArgs{
+		Hosts: edges, Plan: a.Plan, Network: "lan",
+		VIPs: []haedge.VIP{{Name: "internal", Address: a.Endpoint.Address, RouterID: 77}},
+		Services: []haedge.Service{{
+			Name: "kubernetes", VIPs: []string{"internal"}, Port: a.Endpoint.port(), Backends: a.Backends(),
+			Check: a.Check(&Authorities{CA: pulumi.String(testCA).ToStringOutput()}),
+		}},
+	}
+	problems := edge.Validate()
+	require.NoError(t, problems.Err())
+
+	flows := append(a.Flows([]string{"edge1", "edge2"}), edge.Flows()...)
+	for _, f := range flows {
+		problems := f.Validate(a.Plan)
+		require.NoError(t, problems.Err(), f.Name)
+	}
+	find := func(name string) (host.Flow, bool) {
+		for _, f := range flows {
+			if f.Name == name {
+				return f, true
+			}
+		}
+		return host.Flow{}, false
+	}
+	api, ok := find("kubeadm: api")
+	require.True(t, ok)
+	assert.Equal(t, []string{"master1", "master2", "master3"}, api.To)
+	assert.Subset(t, api.From, []string{"worker1", "edge1", "edge2"})
+	etcd, ok := find("kubeadm: etcd")
+	require.True(t, ok)
+	assert.Equal(t, []string{"master1", "master2", "master3"}, etcd.From, "nobody else reaches etcd")
+	_, ok = find("kubeadm: vxlan")
+	assert.True(t, ok)
+	a.Flannel.Backend = "host-gw"
+	for _, f := range a.Flows(nil) {
+		assert.NotEqual(t, "kubeadm: vxlan", f.Name, "host-gw has no overlay")
+	}
+}
