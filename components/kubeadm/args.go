@@ -45,6 +45,16 @@ type KubeadmClusterArgs struct {
 	// Proxy is how kube-proxy sends packets to services: nftables or iptables.
 	// Default nftables.
 	Proxy string
+	// Reaction is how soon pods of a dead node run elsewhere: "normal", upstream's
+	// timings, after some six minutes; or "fast", within a minute, at the price
+	// that a node which is cut off for 20 s loses its pods. Default normal.
+	Reaction string
+	// PodSecurity is the level of namespaces whose labels name none: privileged,
+	// baseline or restricted (kubernetes.io, Pod Security Standards). Default
+	// baseline.
+	PodSecurity string
+	// Audit is what API servers note of requests.
+	Audit Audit
 	// Authorities are the cluster's certificate authorities, where something else
 	// needs them before the cluster (the edge, to check API servers by TLS).
 	// Default: made by the component and kept in the state.
@@ -104,6 +114,18 @@ type Flannel struct {
 	Backend string
 	// Port of VXLAN. Default 8472, the kernel's.
 	Port int
+}
+
+// Audit is the audit log of each API server, in /var/log/kubernetes.
+type Audit struct {
+	// Policy is of kind audit.k8s.io/v1 Policy, in YAML. Default: who changed
+	// what, and who read secrets; never the content.
+	Policy string
+	// Days that a log is kept. Default 30.
+	Days int
+	// Size of one log in MB, and Files are how many of them are kept at most.
+	// Default 100 and 10.
+	Size, Files int
 }
 
 // Authorities sign everything that parts of a cluster know each other by. They

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -30,6 +31,7 @@ const (
 	adminCert, adminKey             = "admin.crt", "admin.key"
 	bootstrapToken                  = "token"   // with which workers join
 	caHash                          = "ca-hash" // by which workers know the cluster
+	encryptionKey                   = "encryption-key"
 )
 
 // pkiFiles are those that stand on control planes.
@@ -128,6 +130,9 @@ func newAuthorities(now time.Time) (string, error) {
 	rand.Read(token)
 	text := hex.EncodeToString(token)
 	parts[bootstrapToken] = text[:6] + "." + text[6:]
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	parts[encryptionKey] = base64.StdEncoding.EncodeToString(secret)
 	all, err := json.Marshal(parts)
 	return string(all), err
 }

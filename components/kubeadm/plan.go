@@ -301,14 +301,80 @@ func (a *KubeadmClusterArgs) serverNames(h string) []string {
 	return append([]string{a.Endpoint.Address, a.address(h), h, a.Plan.FQDN(h)}, a.Endpoint.Names...)
 }
 
+// Where API servers find their files, and where they write.
+const (
+	serverFiles = "/etc/kubernetes/halinux/apiserver"
+	auditLog    = "/var/log/kubernetes"
+)
+
+// reaction are the timings of a profile.
+type reaction struct {
+	lease      int    // seconds; four times in it a kubelet says that it lives
+	grace      string // after how long a silent node is not ready; upstream's own if empty
+	toleration int    // seconds that pods stay on a node that is not ready; likewise
+}
+
+// reactions by name. In "fast", a node that dies is not ready after 20 to 25 s
+// (the controller looks every 5 s), and 20 s later its pods are replaced.
+var reactions = map[string]reaction{
+	"normal": {lease: 40},
+	"fast":   {lease: 16, grace: "20s", toleration: 20},
+}
+
+func (a *KubeadmClusterArgs) reaction() reaction { return reactions[cmp.Or(a.Reaction, "normal")] }
+
+// serverConfig are the API server's own files and the flags that name them. A
+// name holds the content's checksum: the server reads a file at its start alone,
+// and a new name is what starts it anew.
+func (a *KubeadmClusterArgs) serverConfig() ([]host.File, []argument, error) {
+	admission, err := host.Render(phases, "phases/control-plane/admission.yaml.tmpl", map[string]any{"Level": cmp.Or(a.PodSecurity, "baseline")})
+	if err != nil {
+		return nil, nil, err
+	}
+	audit := a.Audit.Policy
+	if audit == "" {
+		audit = host.Embedded(phases, "/", "phases/control-plane/audit.yaml").Content
+	}
+	var files []host.File
+	var args []argument
+	for _, f := range []struct{ flag, name, content string }{
+		{"admission-control-config-file", "admission", admission},
+		{"audit-policy-file", "audit", audit},
+		{"encryption-provider-config", "encryption", host.Embedded(phases, "/", "phases/control-plane/encryption.yaml").Content},
+	} {
+		sum := sha256.Sum256([]byte(f.content))
+		file := host.File{Path: fmt.Sprintf("%s/%s-%s.yaml", serverFiles, f.name, hex.EncodeToString(sum[:4])), Content: f.content, Mode: 0o600}
+		files, args = append(files, file), append(args, argument{f.flag, file.Path})
+	}
+	args = append(args,
+		argument{"audit-log-path", auditLog + "/audit.log"},
+		argument{"audit-log-maxage", fmt.Sprint(cmp.Or(a.Audit.Days, 30))},
+		argument{"audit-log-maxsize", fmt.Sprint(cmp.Or(a.Audit.Size, 100))},
+		argument{"audit-log-maxbackup", fmt.Sprint(cmp.Or(a.Audit.Files, 10))},
+	)
+	if s := a.reaction().toleration; s > 0 {
+		args = append(args, argument{"default-not-ready-toleration-seconds", fmt.Sprint(s)}, argument{"default-unreachable-toleration-seconds", fmt.Sprint(s)})
+	}
+	return files, args, nil
+}
+
 func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulumi.StringInput) (host.Phase, error) {
+	files, serverArgs, err := a.serverConfig()
+	if err != nil {
+		return host.Phase{}, err
+	}
+	var managerArgs []argument
+	if g := a.reaction().grace; g != "" {
+		managerArgs = append(managerArgs, argument{"node-monitor-grace-period", g})
+	}
 	values := map[string]any{
+		"ServerArgs": serverArgs, "ServerFiles": serverFiles, "AuditLog": auditLog, "ManagerArgs": managerArgs, "Lease": a.reaction().lease,
 		"Name": h, "Address": a.address(h), "Cluster": a.name(), "Version": a.version(), "Endpoint": a.Endpoint.String(),
 		"Repository": release.Registry, "Pods": a.pods(), "Services": a.services(), "Domain": a.domain(), "ServerNames": a.serverNames(h),
 		"DNSTag": release.CoreDNS, "EtcdTag": release.Etcd, "Proxy": a.proxy(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
 	}
-	secrets := map[string]pulumi.StringInput{"token": part(bootstrapToken)}
-	files := []host.File{host.Embedded(phases, lib+"etcd-members", "phases/control-plane/etcd-members.sh").Executable()}
+	secrets := map[string]pulumi.StringInput{"token": part(bootstrapToken), "encryption-key": part(encryptionKey)}
+	files = append(files, host.Embedded(phases, lib+"etcd-members", "phases/control-plane/etcd-members.sh").Executable())
 	for _, name := range pkiFiles {
 		mark := strings.ReplaceAll(name, "/", "-")
 		files = append(files, host.File{Path: "/etc/kubernetes/pki/" + name, Content: "[secret " + mark + "]\n"})

@@ -57,6 +57,7 @@ func exampleOther() *KubeadmClusterArgs {
 	a.Name, a.Version, a.Pods, a.Services, a.Domain = "site-b", "v1.35.4", "10.64.0.0/12", "10.80.0.0/20", "site-b.internal"
 	a.Proxy, a.Flannel = "iptables", Flannel{Backend: "host-gw"}
 	a.Endpoint.Port = 8443
+	a.Reaction, a.PodSecurity, a.Audit = "fast", "restricted", Audit{Policy: "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", Days: 7}
 	a.Plan.Networks[0].MTU = 9000
 	a.Bundle = Bundle{URL: "https://bundle.example.org", CA: testCA, Sums: strings.Repeat("0123456789abcdef", 4)}
 	a.Mirrors = []Mirror{{Registry: "docker.io", URLs: []string{"https://mirror1.example.org", "https://mirror2.example.org/"}, CA: testCA}}

@@ -1,6 +1,7 @@
 package kubeadm
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/blang/semver"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm/release"
@@ -49,6 +51,13 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 	if p := a.proxy(); p != "nftables" && p != "iptables" {
 		l.Add("proxy", fmt.Sprintf("%q is not a mode of kube-proxy", a.Proxy), "use nftables or iptables; ipvs is deprecated upstream")
 	}
+	if _, ok := reactions[cmp.Or(a.Reaction, "normal")]; !ok {
+		l.Add("reaction", fmt.Sprintf("%q is not a profile", a.Reaction), "use normal or fast")
+	}
+	if !slices.Contains([]string{"", "privileged", "baseline", "restricted"}, a.PodSecurity) {
+		l.Add("podSecurity", fmt.Sprintf("%q is not a level", a.PodSecurity), "use privileged, baseline or restricted")
+	}
+	a.validateAudit(&l)
 	if b := a.Flannel.backend(); b != "vxlan" && b != "host-gw" {
 		l.Add("flannel.backend", fmt.Sprintf("%q is not a backend", a.Flannel.Backend), "use vxlan or host-gw")
 	}
@@ -56,6 +65,33 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 		l.Add("flannel.port", fmt.Sprintf("%d is not a port", p), "use 1 to 65535, or leave it out for 8472")
 	}
 	return l
+}
+
+func (a *KubeadmClusterArgs) validateAudit(l *problem.List) {
+	for _, n := range []struct {
+		path  string
+		value int
+	}{{"audit.days", a.Audit.Days}, {"audit.size", a.Audit.Size}, {"audit.files", a.Audit.Files}} {
+		if n.value < 0 {
+			l.Add(n.path, fmt.Sprintf("%d", n.value), "use a number above 0, or leave it out")
+		}
+	}
+	if a.Audit.Policy == "" {
+		return
+	}
+	var p struct {
+		APIVersion string `yaml:"apiVersion"`
+		Kind       string `yaml:"kind"`
+		Rules      []any  `yaml:"rules"`
+	}
+	switch err := yaml.Unmarshal([]byte(a.Audit.Policy), &p); {
+	case err != nil:
+		l.Add("audit.policy", fmt.Sprintf("is no YAML: %v", err), "give a Policy of audit.k8s.io/v1")
+	case p.APIVersion != "audit.k8s.io/v1" || p.Kind != "Policy":
+		l.Add("audit.policy", fmt.Sprintf("is of kind %q of %q", p.Kind, p.APIVersion), "give a Policy of audit.k8s.io/v1")
+	case len(p.Rules) == 0:
+		l.Add("audit.policy", "has no rules, and API servers refuse it", "give one or more")
+	}
 }
 
 func (a *KubeadmClusterArgs) validateHosts(l *problem.List) {

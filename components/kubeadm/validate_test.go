@@ -72,6 +72,12 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	"services: 10.96.0.0/8 is not a range":                     func(a *KubeadmClusterArgs) { a.Services = "10.96.0.0/8" },
 	`domain: "a b" is not a DNS domain`:                        func(a *KubeadmClusterArgs) { a.Domain = "a b" },
 	`proxy: "ipvs" is not a mode`:                              func(a *KubeadmClusterArgs) { a.Proxy = "ipvs" },
+	`reaction: "slow" is not a profile`:                        func(a *KubeadmClusterArgs) { a.Reaction = "slow" },
+	`podSecurity: "strict" is not a level`:                     func(a *KubeadmClusterArgs) { a.PodSecurity = "strict" },
+	"audit.days: -1":                                           func(a *KubeadmClusterArgs) { a.Audit.Days = -1 },
+	"audit.policy: is no YAML":                                 func(a *KubeadmClusterArgs) { a.Audit.Policy = "\t{" },
+	`audit.policy: is of kind "Pod"`:                           func(a *KubeadmClusterArgs) { a.Audit.Policy = "kind: Pod" },
+	"audit.policy: has no rules":                               func(a *KubeadmClusterArgs) { a.Audit.Policy = "{apiVersion: audit.k8s.io/v1, kind: Policy}" },
 	`flannel.backend: "udp" is not a backend`:                  func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
 	"flannel.port: 70000 is not a port":                        func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
 }

@@ -59,7 +59,8 @@ if [ ! -e $manifests/etcd.yaml ]; then
 	fi
 fi
 says 300 votes || fail "this host's member of etcd does not vote: $why" "look at journalctl -u kubelet, and at the logs below /var/log/pods"
-if [ ! -e $manifests/kube-apiserver.yaml ] || [ ! -e $manifests/kube-controller-manager.yaml ] || [ ! -e $manifests/kube-scheduler.yaml ]; then
+# The same settings give the same manifests, which start nothing anew.
+if changed "$config" || [ ! -e $manifests/kube-apiserver.yaml ] || [ ! -e $manifests/kube-controller-manager.yaml ] || [ ! -e $manifests/kube-scheduler.yaml ]; then
 	step init phase control-plane all
 fi
 wait_for 300 "the API server here is ready" ready "$address:6443" || fail "the API server here is not ready" "look at journalctl -u kubelet, and at the logs below /var/log/pods"
