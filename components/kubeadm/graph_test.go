@@ -53,7 +53,8 @@ func TestGraph(t *testing.T) {
 		waits(h+"-worker", h+"-kubernetes")
 		assert.NotContains(t, dependencies(h+"-worker"), "master2", "a worker needs one control plane")
 	}
-	waits("master1-flannel", "master1-control-plane")
+	waits("master1-nodes", "master1-control-plane")
+	waits("master1-flannel", "master1-nodes")
 	assert.NotContains(t, dependencies("master2-control-plane"), "flannel", "the overlay holds nobody up")
 	for name, r := range resources {
 		if name != "kubernetes" {

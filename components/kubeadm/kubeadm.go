@@ -72,8 +72,8 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	apply := func(h string, p host.Phase, after []pulumi.Resource) ([]pulumi.Resource, error) {
-		done, err := c.Hosts[h].After(after...).Apply(ctx, name, c, []host.Phase{p})
+	apply := func(h string, p []host.Phase, after []pulumi.Resource) ([]pulumi.Resource, error) {
+		done, err := c.Hosts[h].After(after...).Apply(ctx, name, c, p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -82,7 +82,7 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 	}
 	var first, before []pulumi.Resource
 	for _, m := range s.controlPlanes {
-		if before, err = apply(m.host, m.phase, before); err != nil {
+		if before, err = apply(m.host, []host.Phase{m.phase}, before); err != nil {
 			return nil, err
 		}
 		if first == nil {
@@ -90,11 +90,11 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		}
 	}
 	for _, h := range args.Workers {
-		if _, err = apply(h.Name, s.workers[h.Name], first); err != nil {
+		if _, err = apply(h.Name, []host.Phase{s.workers[h.Name]}, first); err != nil {
 			return nil, err
 		}
 	}
-	if _, err = apply(args.ControlPlanes[0].Name, s.overlay, nil); err != nil {
+	if _, err = apply(args.ControlPlanes[0].Name, s.cluster, nil); err != nil {
 		return nil, err
 	}
 	return c, c.outputs(ctx, args, authorities, first)

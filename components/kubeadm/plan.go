@@ -30,13 +30,13 @@ const (
 // steps are what happens, in its order. All hosts pass preflight before any is
 // changed. Hosts of prepare work side by side; the
 // control planes come one after the other, since each becomes a member of etcd;
-// workers wait for the first of them alone, and so does the overlay.
+// workers wait for the first of them alone, and so does what the cluster is told.
 type steps struct {
 	preflight     map[string]host.Phase
 	prepare       map[string][]host.Phase
 	controlPlanes []hostPhase
 	workers       map[string]host.Phase
-	overlay       host.Phase // on the first control plane
+	cluster       []host.Phase // on the first control plane: what the cluster itself is told
 }
 
 type hostPhase struct {
@@ -79,9 +79,16 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 		}
 		s.workers[h] = p
 	}
-	var err error
-	s.overlay, err = a.flannelPhase()
-	return s, err
+	nodes, err := host.NewPhase(phases, "nodes", host.Embedded(phases, "/etc/kubernetes/halinux/nodes.yaml", "phases/nodes/nodes.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	flannel, err := a.flannelPhase()
+	if err != nil {
+		return nil, err
+	}
+	s.cluster = []host.Phase{nodes, flannel}
+	return s, nil
 }
 
 // ---- names, addresses, defaults -----------------------------------------------
@@ -415,7 +422,7 @@ func (a *KubeadmClusterArgs) workerPhase(h string, part func(string) pulumi.Stri
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := host.NewPhase(phases, "worker", config)
+	p, err := host.NewPhase(phases, "worker", config, host.Embedded(phases, lib+"drain", "phases/worker/drain.sh").Executable())
 	p.Secrets = map[string]pulumi.StringInput{"token": part(bootstrapToken), "ca-hash": part(caHash)}
 	return p, err
 }

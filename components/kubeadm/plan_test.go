@@ -91,7 +91,10 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	for _, h := range slices.Sorted(maps.Keys(s.workers)) {
 		all = append(all, stepPhase{"workers", h, s.workers[h]})
 	}
-	return append(all, stepPhase{"overlay", a.ControlPlanes[0].Name, s.overlay})
+	for _, p := range s.cluster {
+		all = append(all, stepPhase{"cluster", a.ControlPlanes[0].Name, p})
+	}
+	return all
 }
 
 // text is everything that the steps put on the hosts, without the scripts. What

@@ -1,0 +1,222 @@
+package kubeadm
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// hostScript is a script of a phase on a host whose programs a test writes.
+type hostScript struct {
+	t    *testing.T
+	path string
+	dir  string // where the programs stand; they may keep files there
+}
+
+// scriptOf prepares a script; programs are shell texts by name.
+func scriptOf(t *testing.T, path string, programs map[string]string) hostScript {
+	t.Helper()
+	s := hostScript{t, path, t.TempDir()}
+	for name, text := range programs {
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte("#!/bin/sh\n"+text), 0o755))
+	}
+	return s
+}
+
+func (s hostScript) run(args ...string) (string, error) {
+	s.t.Helper()
+	cmd := exec.Command("sh", append([]string{s.path}, args...)...)
+	cmd.Env = append(os.Environ(), "PATH="+s.dir+":"+os.Getenv("PATH"), "DIR="+s.dir)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (s hostScript) file(name string) string {
+	s.t.Helper()
+	data, err := os.ReadFile(filepath.Join(s.dir, name))
+	if os.IsNotExist(err) {
+		return ""
+	}
+	require.NoError(s.t, err)
+	return string(data)
+}
+
+// kubectl of a cluster whose pods and nodes are files. A pod whose name begins
+// with "kept" is let go at the third request.
+const kubectl = `
+while :; do case $1 in --kubeconfig | --request-timeout) shift 2 ;; *) break ;; esac; done
+case "$1 $2" in
+"patch node") echo "$*" >>"$DIR/patched" ;;
+"get pods") cat "$DIR/pods" ;;
+"get nodes") cat "$DIR/nodes" ;;
+"create --raw")
+	pod=${3%/eviction} pod=${pod##*/}
+	grep -q "\"name\":\"$pod\"" || exit 9
+	echo "$pod" >>"$DIR/asked"
+	case $pod in kept*)
+		if [ "$(grep -c "^$pod$" "$DIR/asked")" -lt 3 ]; then echo "it would violate the pod's disruption budget" >&2; exit 1; fi ;;
+	esac
+	grep -v "|$pod|" "$DIR/pods" >"$DIR/pods.new" || :
+	mv "$DIR/pods.new" "$DIR/pods" ;;
+*) echo "unexpected: $*" >&2; exit 8 ;;
+esac
+`
+
+func TestDrain(t *testing.T) {
+	drain := func(pods, nodes string) hostScript {
+		s := scriptOf(t, "phases/worker/drain.sh", map[string]string{"kubectl": kubectl})
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "pods"), []byte(pods), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "nodes"), []byte(nodes), 0o600))
+		return s
+	}
+	const (
+		pods = "default|web|ReplicaSet||Running\ndefault|kept-1|ReplicaSet||Running\nkube-system|proxy|DaemonSet||Running\n" +
+			"kube-system|static|Node|abc|Running\ndefault|done|Job||Succeeded\n"
+		me    = "worker1|true||True\n"
+		other = "worker2|||True\n"
+	)
+	s := drain(pods, me+other)
+	out, err := s.run("worker1", "30")
+	require.NoError(t, err, out)
+	assert.Contains(t, s.file("patched"), `{"spec":{"unschedulable":true}}`)
+	assert.Equal(t, []string{"web", "kept-1", "kept-1", "kept-1"}, strings.Fields(s.file("asked")), "each pod that has to leave, until it may")
+	assert.Contains(t, out, "disruption budget")
+
+	// Nobody is asked to leave when there is nowhere to go.
+	for _, nodes := range []string{me, me + "worker2|true||True\n", me + "master1||NoSchedule |True\n", me + "worker2|||False\n"} {
+		s = drain(pods, nodes)
+		out, err = s.run("worker1", "30")
+		require.NoError(t, err, out)
+		assert.Empty(t, s.file("asked"), nodes)
+		assert.Contains(t, out, "no other node takes pods")
+	}
+
+	s = drain("default|kept-1|ReplicaSet||Running\n", me+other)
+	out, err = s.run("worker1", "0")
+	require.Error(t, err, "it has no time to wait for the budget")
+	assert.Contains(t, out, "error: still there: default/kept-1")
+}
+
+func TestEtcdMembers(t *testing.T) {
+	const etcdctl = `
+echo "$*" >>"$DIR/calls"
+case "$*" in
+*10.0.0.9*) exit 1 ;;
+*'member list'*) cat "$DIR/members" ;;
+*'endpoint health'*) [ ! -e "$DIR/sick" ] ;;
+*'member promote'*) [ ! -e "$DIR/behind" ] ;;
+*'member remove'*) : ;;
+*) exit 8 ;;
+esac
+`
+	const (
+		one     = "1a, started, master1, https://10.0.0.1:2380, https://10.0.0.1:2379, false\n"
+		two     = "2b, started, master2, https://10.0.0.2:2380, https://10.0.0.2:2379, false\n"
+		learner = "2b, started, master2, https://10.0.0.2:2380, https://10.0.0.2:2379, true\n"
+		added   = "2b, unstarted, , https://10.0.0.2:2380, , true\n"
+	)
+	try := func(members, mark string, args ...string) (string, string, error) {
+		t.Helper()
+		s := scriptOf(t, "phases/control-plane/etcd-members.sh", map[string]string{"etcdctl": etcdctl})
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "members"), []byte(members), 0o600))
+		if mark != "" {
+			require.NoError(t, os.WriteFile(filepath.Join(s.dir, mark), nil, 0o600))
+		}
+		out, err := s.run(args...)
+		return out, s.file("calls"), err
+	}
+	for _, c := range []struct {
+		name, members, mark, says string
+		args                      []string
+	}{
+		{"a third may come", one + two, "", "", []string{"grow", "10.0.0.3", "10.0.0.1"}},
+		{"the first that is asked does not answer", one + two, "", "", []string{"grow", "10.0.0.3", "10.0.0.9", "10.0.0.1"}},
+		{"nobody answers", one, "", "no etcd answers", []string{"grow", "10.0.0.3", "10.0.0.9"}},
+		{"one is learning", one + learner, "", "still learning", []string{"grow", "10.0.0.3", "10.0.0.1"}},
+		{"one has not started", one + added, "", "has not started", []string{"grow", "10.0.0.3", "10.0.0.1"}},
+		{"it is this one itself", one + added, "", "", []string{"grow", "10.0.0.2", "10.0.0.1"}},
+		{"one is ill", one + two, "sick", "not all members are healthy", []string{"grow", "10.0.0.3", "10.0.0.1"}},
+		{"it votes", one + two, "", "", []string{"votes", "10.0.0.2", "10.0.0.1"}},
+		{"it is promoted", one + learner, "", "", []string{"votes", "10.0.0.2", "10.0.0.1"}},
+		{"it is behind", one + learner, "behind", "still learning", []string{"votes", "10.0.0.2", "10.0.0.1"}},
+		{"it has not started", one + added, "", "has not started", []string{"votes", "10.0.0.2", "10.0.0.1"}},
+		{"it is none", one, "", "no member", []string{"votes", "10.0.0.2", "10.0.0.1"}},
+		{"it leaves", one + two, "", "", []string{"leave", "10.0.0.2", "10.0.0.1"}},
+		{"it has left", one, "", "", []string{"leave", "10.0.0.2", "10.0.0.1"}},
+		{"nobody could be told", one + two, "", "", []string{"leave", "10.0.0.2", "10.0.0.9"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out, calls, err := try(c.members, c.mark, c.args...)
+			if c.says == "" {
+				require.NoError(t, err, out)
+			} else {
+				require.Error(t, err)
+				assert.Contains(t, out, c.says)
+			}
+			assert.Equal(t, c.name == "it is promoted" || c.name == "it is behind", strings.Contains(calls, "member promote 2b"))
+			assert.Equal(t, c.name == "it leaves", strings.Contains(calls, "member remove 2b"))
+		})
+	}
+}
+
+func TestBundleScript(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skipf("SKIP: no curl on PATH (%v)", err)
+	}
+	sum := func(text string) string {
+		s := sha256.Sum256([]byte(text))
+		return hex.EncodeToString(s[:])
+	}
+	content := map[string]string{"/files/a": "one\n", "/files/b": "two\n"}
+	content["/SHA256SUMS"] = sum("one\n") + "  files/a\n" + sum("two\n") + "  files/b\n"
+	fetched := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fetched[r.URL.Path]++
+		text, ok := content[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte(text))
+	}))
+	defer server.Close()
+	// The scratch folder of a host may be no folder of the machine's.
+	s := scriptOf(t, "phases/runtime/bundle.sh", map[string]string{"mktemp": `mkdir "$DIR/work" && echo "$DIR/work"`})
+	to := filepath.Join(s.dir, "a")
+	run := func(args ...string) (string, error) { return s.run(append([]string{server.URL}, args...)...) }
+
+	out, err := run("-", "files/a="+to)
+	require.NoError(t, err, out)
+	assert.Equal(t, "a\n", out)
+	assert.Equal(t, "one\n", s.file("a"))
+	out, err = run("-", "files/a="+to)
+	require.NoError(t, err, out)
+	assert.Empty(t, out, "it is there already")
+	assert.Equal(t, 1, fetched["/files/a"])
+
+	out, err = run(sum(content["/SHA256SUMS"]), "files/a="+to)
+	require.NoError(t, err, out)
+	out, err = run(strings.Repeat("0", 64), "files/a="+to)
+	require.Error(t, err)
+	assert.Contains(t, out, "is not the one that the configuration names")
+
+	out, err = run("-", "files/a="+to, "files/x=/x", "v2/y/manifests/1")
+	require.Error(t, err)
+	assert.Contains(t, out, "lacks: files/x v2/y/manifests/1", "all that is missing is said")
+
+	content["/files/b"] = "damaged\n"
+	out, err = run("-", "files/b="+filepath.Join(s.dir, "b"))
+	require.Error(t, err)
+	assert.Contains(t, out, "is damaged")
+	assert.Empty(t, s.file("b"), "nothing damaged is left")
+	assert.Empty(t, s.file("b.halinux"))
+}
