@@ -53,7 +53,10 @@ func TestGraph(t *testing.T) {
 		waits(h+"-worker", h+"-kubernetes")
 		assert.NotContains(t, dependencies(h+"-worker"), "master2", "a worker needs one control plane")
 	}
-	waits("master1-nodes", "master1-control-plane")
+	waits("master1-nodes", "master1-certificates")
+	for _, h := range []string{"master1", "master2", "master3"} {
+		waits(h+"-certificates", h+"-control-plane")
+	}
 	waits("master1-flannel", "master1-nodes")
 	assert.NotContains(t, dependencies("master2-control-plane"), "flannel", "the overlay holds nobody up")
 	for name, r := range resources {

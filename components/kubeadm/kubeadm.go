@@ -89,6 +89,11 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 			first = before
 		}
 	}
+	for _, h := range args.ControlPlanes {
+		if _, err = apply(h.Name, []host.Phase{s.certificates[h.Name]}, nil); err != nil {
+			return nil, err
+		}
+	}
 	for _, h := range args.Workers {
 		if _, err = apply(h.Name, []host.Phase{s.workers[h.Name]}, first); err != nil {
 			return nil, err

@@ -35,6 +35,7 @@ type steps struct {
 	preflight     map[string]host.Phase
 	prepare       map[string][]host.Phase
 	controlPlanes []hostPhase
+	certificates  map[string]host.Phase // of control planes, side by side
 	workers       map[string]host.Phase
 	cluster       []host.Phase // on the first control plane: what the cluster itself is told
 }
@@ -46,7 +47,7 @@ type hostPhase struct {
 
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{preflight: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := namesOf(a.ControlPlanes), namesOf(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
@@ -71,6 +72,9 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 			return nil, err
 		}
 		s.controlPlanes = append(s.controlPlanes, hostPhase{h, p})
+		if s.certificates[h], err = a.certificatesPhase(h); err != nil {
+			return nil, err
+		}
 	}
 	for _, h := range workers {
 		p, err := a.workerPhase(h, part)
@@ -398,18 +402,44 @@ func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulum
 		files = append(files, file)
 	}
 	p, err := host.NewPhase(phases, "control-plane", files...)
+	first := "no"
+	if h == a.ControlPlanes[0].Name {
+		first = "yes"
+	}
+	p.Vars = map[string]string{"address": a.address(h), "endpoint": a.Endpoint.String(), "peers": strings.Join(a.peers(h), " "), "first": first}
+	p.Secrets, p.Timeout = secrets, 20*time.Minute
+	return p, err
+}
+
+// peers are the addresses of the other control planes.
+func (a *KubeadmClusterArgs) peers(h string) []string {
 	var peers []string
 	for _, o := range namesOf(a.ControlPlanes) {
 		if o != h {
 			peers = append(peers, a.address(o))
 		}
 	}
-	first := "no"
-	if h == a.ControlPlanes[0].Name {
-		first = "yes"
+	return peers
+}
+
+// renewal is how many days before its end a certificate is renewed.
+const renewal = 30
+
+// certificatesPhase renews what kubeadm made, on a day of the week that is the
+// host's own: what is started anew is never started anew on two at a time.
+func (a *KubeadmClusterArgs) certificatesPhase(h string) (host.Phase, error) {
+	day := time.Weekday((slices.Index(namesOf(a.ControlPlanes), h) + 1) % 7).String()[:3]
+	values := map[string]any{"Address": a.address(h), "Days": renewal, "Peers": a.peers(h), "Day": day}
+	files := []host.File{host.Embedded(phases, lib+"renew-certificates", "phases/certificates/renew.sh").Executable()}
+	for _, name := range []string{"halinux-kubernetes-certificates.service", "halinux-kubernetes-certificates.timer"} {
+		file, err := rendered("/etc/systemd/system/"+name, "certificates/"+name+".tmpl", values)
+		if err != nil {
+			return host.Phase{}, err
+		}
+		files = append(files, file)
 	}
-	p.Vars = map[string]string{"address": a.address(h), "endpoint": a.Endpoint.String(), "peers": strings.Join(peers, " "), "first": first}
-	p.Secrets, p.Timeout = secrets, 20*time.Minute
+	p, err := host.NewPhase(phases, "certificates", files...)
+	p.Vars = map[string]string{"days": fmt.Sprint(renewal)}
 	return p, err
 }
 

@@ -88,6 +88,9 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	for _, p := range s.controlPlanes {
 		all = append(all, stepPhase{"control planes", p.host, p.phase})
 	}
+	for _, h := range slices.Sorted(maps.Keys(s.certificates)) {
+		all = append(all, stepPhase{"certificates", h, s.certificates[h]})
+	}
 	for _, h := range slices.Sorted(maps.Keys(s.workers)) {
 		all = append(all, stepPhase{"workers", h, s.workers[h]})
 	}
