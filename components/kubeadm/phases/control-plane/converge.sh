@@ -31,7 +31,8 @@ elsewhere() {
 	silent=
 	for peer in $peers; do
 		rc=0
-		curl -sS -o /dev/null --connect-timeout 3 --max-time 10 --cacert $pki/etcd/ca.crt --cert $pki/etcd/healthcheck-client.crt \
+		# -v: without it, curl says no more than that it could not connect.
+		curl -sv -o /dev/null --connect-timeout 3 --max-time 10 --cacert $pki/etcd/ca.crt --cert $pki/etcd/healthcheck-client.crt \
 			--key $pki/etcd/healthcheck-client.key "https://$peer:2379/health" 2>"$work/peer" || rc=$?
 		[ $rc != 0 ] || return 0
 		[ $rc = 7 ] && grep -q refused "$work/peer" || silent="$silent $peer"
