@@ -82,6 +82,9 @@ func TestTopologyRefused(t *testing.T) {
 		"no reachable link":    {"network: lan, address: 10.10.0.11", "network: lan", []string{"hosts.one.links: no link has an address"}},
 		"files above":          {"one: {", "one: {files: [../x], ", []string{"hosts.one.files[0]"}},
 		"unit name":            {"one: {", "one: {disabled: [corosync], ", []string{"hosts.one.disabled[0]"}},
+		"share above":          {"one: {", "one: {shares: [{from: ../x, to: /srv}], ", []string{"hosts.one.shares[0].from"}},
+		"share to nowhere":     {"one: {", "one: {shares: [{from: x, to: srv}], ", []string{"hosts.one.shares[0].to"}},
+		"share of a machine":   {"one: {", "one: {needs: [kernel], shares: [{from: x, to: /srv}], ", []string{"hosts.one.shares[0]: a virtual machine"}},
 		"package name":         {"one: {", "one: {packages: ['a;b'], ", []string{"hosts.one.packages[0]"}},
 		"all problems at once": {"one: {", "one: {memory: 1, needs: [x], ", []string{"hosts.one.memory", "hosts.one.needs[0]"}},
 	} {
