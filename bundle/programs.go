@@ -56,7 +56,7 @@ func programs() []program {
 		all = append(all, program{name: p.name, version: release.Etcd, folder: folder, module: "etcd", pkg: etcd + p.pkg})
 	}
 	return append(all,
-		program{name: "coredns", version: release.CoreDNS, module: "coredns", pkg: "github.com/coredns/coredns"},
+		program{name: "coredns", version: release.CoreDNS, module: "coredns", pkg: "github.com/halinux/halinux/tools/coredns"},
 		program{
 			name: "flanneld", version: release.Flannel, module: "flannel", pkg: "github.com/flannel-io/flannel",
 			ldflags: "-X github.com/flannel-io/flannel/pkg/version.Version=" + release.Flannel,
