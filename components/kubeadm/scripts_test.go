@@ -220,3 +220,50 @@ func TestBundleScript(t *testing.T) {
 	assert.Empty(t, s.file("b"), "nothing damaged is left")
 	assert.Empty(t, s.file("b.halinux"))
 }
+
+func TestPreflight(t *testing.T) {
+	if _, err := os.Stat("/usr/lib/apt/apt-helper"); err != nil {
+		t.Skipf("SKIP: no apt-helper here (%v)", err)
+	}
+	sums := strings.Repeat("0", 64) + "  files/a\n" + strings.Repeat("1", 64) + "  v2/x/manifests/1\n"
+	sum := sha256.Sum256([]byte(sums))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(sums)) }))
+	defer server.Close()
+	script, err := os.ReadFile("phases/kubernetes-preflight/converge.sh")
+	require.NoError(t, err)
+	preflight := func(vars map[string]string) (string, error) {
+		t.Helper()
+		all := map[string]string{"host": "node1", "memory": "1", "bundle": server.URL, "sums": "-", "needs": "files/a v2/x/manifests/1"}
+		for k, v := range vars {
+			all[k] = v
+		}
+		s := scriptOf(t, "script.sh", map[string]string{"hostname": "echo node1", "stat": "echo cgroup2fs"})
+		require.NoError(t, os.MkdirAll(filepath.Join(s.dir, "work/secrets"), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "work/secrets/ca"), []byte(testCA), 0o600))
+		text := "set -eu\nsay() { printf '%s\\n' \"$*\"; }\nfail() { printf 'error: %s; %s\\n' \"$1\" \"$2\"; exit 1; }\nwork=$DIR/work\n"
+		for k, v := range all {
+			text += k + "='" + v + "'\n"
+		}
+		s.path = filepath.Join(s.dir, "script.sh")
+		require.NoError(t, os.WriteFile(s.path, append([]byte(text), script...), 0o600))
+		return s.run()
+	}
+	out, err := preflight(nil)
+	require.NoError(t, err, out)
+	out, err = preflight(map[string]string{"sums": hex.EncodeToString(sum[:])})
+	require.NoError(t, err, out)
+
+	out, err = preflight(map[string]string{
+		"host": "node2", "memory": "999999999", "sums": strings.Repeat("a", 64), "needs": "files/a files/b v2/y/manifests/1",
+	})
+	require.Error(t, err)
+	for _, want := range []string{
+		"it calls itself node1", "MiB of memory; give it 999999999 MiB", "is not the one that the configuration names",
+		"lacks: files/b v2/y/manifests/1", "error: ", "findings, nothing was changed",
+	} {
+		assert.Contains(t, out, want, "all of it, in one report")
+	}
+	out, err = preflight(map[string]string{"bundle": "http://127.0.0.1:1"})
+	require.Error(t, err)
+	assert.Contains(t, out, "no bundle answers at http://127.0.0.1:1")
+}
