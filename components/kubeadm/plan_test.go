@@ -13,6 +13,7 @@ import (
 
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/tests/golden"
+	"github.com/halinux/halinux/tests/planned"
 )
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEifqgANOTZ7vHIzPd7wuUQcS7vlGsgKQkl3eh34oJyx"
@@ -107,24 +108,14 @@ func text(t *testing.T, a *KubeadmClusterArgs) string {
 	var b strings.Builder
 	bodies := map[string]string{}
 	for _, p := range phasesOf(t, a) {
-		var body strings.Builder
-		for _, name := range slices.Sorted(maps.Keys(p.Vars)) {
-			fmt.Fprintf(&body, "%s=%q\n", name, p.Vars[name])
-		}
-		for _, f := range p.Files {
-			if f.Mode&0o111 != 0 {
-				fmt.Fprintf(&body, "--- %s %04o\n", f.Path, f.Mode) // a program: read it where it is
-				continue
-			}
-			fmt.Fprintf(&body, "--- %s %04o %s\n%s", f.Path, f.Mode, f.Owner, f.Content)
-		}
+		body := planned.Text(p.Phase)
 		fmt.Fprintf(&b, "=== %s: %s on %s\n", p.step, p.Name, p.host)
-		if first, ok := bodies[p.Name+body.String()]; ok {
+		if first, ok := bodies[p.Name+body]; ok {
 			fmt.Fprintf(&b, "as on %s\n", first)
 			continue
 		}
-		bodies[p.Name+body.String()] = p.host
-		b.WriteString(body.String())
+		bodies[p.Name+body] = p.host
+		b.WriteString(body)
 	}
 	return b.String()
 }
@@ -148,29 +139,16 @@ func TestFiles(t *testing.T) {
 // changed are the phases, as "host phase", that a change of the arguments changes.
 func changed(t *testing.T, change func(*KubeadmClusterArgs)) []string {
 	t.Helper()
-	content := func(a *KubeadmClusterArgs) map[string]string {
-		all := map[string]string{}
+	named := func(a *KubeadmClusterArgs) map[string]host.Phase {
+		all := map[string]host.Phase{}
 		for _, p := range phasesOf(t, a) {
-			all[p.host+" "+p.Name] = fmt.Sprint(p.Vars, p.Files, p.Timeout)
+			all[p.host+" "+p.Name] = p.Phase
 		}
 		return all
 	}
 	after := example()
 	change(after)
-	old, now := content(example()), content(after)
-	var names []string
-	for name := range now {
-		if old[name] != now[name] {
-			names = append(names, name)
-		}
-	}
-	for name := range old {
-		if _, ok := now[name]; !ok {
-			names = append(names, "- "+name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return planned.Changed(named(example()), named(after))
 }
 
 func TestAChangeTouchesWhatItMust(t *testing.T) {

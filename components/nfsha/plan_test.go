@@ -2,8 +2,6 @@ package nfsha
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +11,7 @@ import (
 
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/tests/golden"
+	"github.com/halinux/halinux/tests/planned"
 )
 
 // examplePlan is a small site: two storage hosts on two networks, and two hosts
@@ -96,16 +95,7 @@ func text(t *testing.T, a *NFSHAClusterArgs) string {
 		for _, h := range step.hosts() {
 			for _, p := range step[h] {
 				fmt.Fprintf(&b, "=== step %d: %s on %s\n", i+1, p.Name, h)
-				for _, name := range slices.Sorted(maps.Keys(p.Vars)) {
-					fmt.Fprintf(&b, "%s=%q\n", name, p.Vars[name])
-				}
-				for _, f := range p.Files {
-					if f.Mode&0o111 != 0 {
-						fmt.Fprintf(&b, "--- %s %04o\n", f.Path, f.Mode) // a program: read it where it is
-						continue
-					}
-					fmt.Fprintf(&b, "--- %s %04o %s\n%s", f.Path, f.Mode, f.Owner, f.Content)
-				}
+				b.WriteString(planned.Text(p))
 			}
 		}
 	}
@@ -132,33 +122,20 @@ func TestFiles(t *testing.T) {
 // arguments changes.
 func changed(t *testing.T, before, after *NFSHAClusterArgs) []string {
 	t.Helper()
-	phasesOf := func(a *NFSHAClusterArgs) map[string]string {
+	named := func(a *NFSHAClusterArgs) map[string]host.Phase {
 		steps, err := plan(a, exampleSecrets())
 		require.NoError(t, err)
-		all := map[string]string{}
+		all := map[string]host.Phase{}
 		for _, step := range steps {
 			for h, list := range step {
 				for _, p := range list {
-					all[h+" "+p.Name] = fmt.Sprint(p.Vars, p.Files, p.Timeout)
+					all[h+" "+p.Name] = p
 				}
 			}
 		}
 		return all
 	}
-	old, now := phasesOf(before), phasesOf(after)
-	var names []string
-	for name := range now {
-		if old[name] != now[name] {
-			names = append(names, name)
-		}
-	}
-	for name := range old {
-		if _, ok := now[name]; !ok {
-			names = append(names, name+" removed")
-		}
-	}
-	slices.Sort(names)
-	return names
+	return planned.Changed(named(before), named(after))
 }
 
 func TestAChangeTouchesOnlyWhatItMust(t *testing.T) {
