@@ -101,7 +101,7 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 		return err
 	}
 	if verb != "outputs" {
-		cli = frugal{cli}
+		cli = providers.Frugal{PulumiCommand: cli}
 	}
 	s, err := open(ctx, stack, work, cli, attached.Env)
 	if err != nil {

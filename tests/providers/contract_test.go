@@ -84,7 +84,7 @@ func TestLifecycle(t *testing.T) {
 
 	r = s.up(command(args))
 	assert.Equal(t, []string{"create"}, j.read())
-	assert.Equal(t, "create", r.outputs["stdout"].Value)
+	s.exports("stdout", "create")
 	assert.Regexp(t, `^c[0-9a-f]{8}$`, s.resource("c").ID)
 
 	r = s.up(command(args))
@@ -100,7 +100,7 @@ func TestLifecycle(t *testing.T) {
 	r = s.up(command(args))
 	assert.Equal(t, map[string]int{"update": 1}, r.changes)
 	assert.Equal(t, []string{"create", "update"}, j.read())
-	assert.Equal(t, "update", r.outputs["stdout"].Value)
+	s.exports("stdout", "update")
 	assert.Equal(t, id, s.resource("c").ID)
 
 	s.refresh()
@@ -278,19 +278,22 @@ func TestSecretOutputs(t *testing.T) {
 		Logging:    remote.LoggingNone,
 	}
 	hidden := pulumi.AdditionalSecretOutputs([]string{"stdout"})
-	r := s.up(command(args, hidden))
-	assert.True(t, r.outputs["stdout"].Secret)
-	assert.Equal(t, sentinel, r.outputs["stdout"].Value)
+	s.up(command(args, hidden))
+	value, secret := s.output("stdout")
+	assert.True(t, secret)
+	assert.Equal(t, sentinel, value)
 	assert.NotContains(t, s.backend(), sentinel)
 	// A run that changes something else keeps it so.
 	args.Create = pulumi.String("cat; true")
-	r = s.up(command(args, hidden))
-	assert.True(t, r.outputs["stdout"].Secret)
+	s.up(command(args, hidden))
+	_, secret = s.output("stdout")
+	assert.True(t, secret)
 	assert.NotContains(t, s.backend(), sentinel)
 
 	args.Create = pulumi.String("cat; true; true")
-	r = s.up(command(args))
-	assert.False(t, r.outputs["stdout"].Secret)
+	s.up(command(args))
+	_, secret = s.output("stdout")
+	assert.False(t, secret)
 	assert.Contains(t, s.backend(), sentinel)
 }
 
@@ -403,8 +406,8 @@ func TestEndlessDial(t *testing.T) {
 		t.Parallel()
 		host, s := startSSHD(t), newStack(t)
 		args := remote.CommandArgs{Connection: host.connect(), Create: pulumi.String("sleep 3; echo done")}
-		r := s.up(command(args, pulumi.Timeouts(&pulumi.CustomTimeouts{Create: "1s"})))
-		assert.Equal(t, "done", r.outputs["stdout"].Value)
+		s.up(command(args, pulumi.Timeouts(&pulumi.CustomTimeouts{Create: "1s"})))
+		s.exports("stdout", "done")
 	})
 	t.Run("interrupt", func(t *testing.T) {
 		t.Parallel()
@@ -637,7 +640,7 @@ echo problem >&2`, lines)
 			assert.NoError(t, os.WriteFile(flag, nil, 0o600))
 		}
 	})
-	up, err := s.s.Up(s.ctx, optup.EventStreams(events))
+	_, err := s.s.Up(s.ctx, optup.EventStreams(events))
 	require.NoError(t, err)
 	r := newResult(done())
 	messages := r.messages()
@@ -649,8 +652,9 @@ echo problem >&2`, lines)
 	assert.Contains(t, messages, "first line")
 	assert.Contains(t, messages, fmt.Sprintf("line %d", lines-1))
 	assert.Contains(t, messages, "problem")
-	assert.Equal(t, lines, strings.Count(up.Outputs["stdout"].Value.(string), "\nline "))
-	assert.Equal(t, "problem", up.Outputs["stderr"].Value)
+	printed, _ := s.output("stdout")
+	assert.Equal(t, lines, strings.Count(fmt.Sprint(printed), "\nline "))
+	s.exports("stderr", "problem")
 }
 
 func TestLogging(t *testing.T) {
@@ -674,8 +678,8 @@ func TestLogging(t *testing.T) {
 			}
 		}
 		assert.ElementsMatch(t, want, got, logging)
-		assert.Equal(t, "to stdout", r.outputs["stdout"].Value)
-		assert.Equal(t, "to stderr", r.outputs["stderr"].Value)
+		s.exports("stdout", "to stdout")
+		s.exports("stderr", "to stderr")
 	}
 }
 
@@ -689,8 +693,9 @@ func TestLongLine(t *testing.T) {
 		Create:     pulumi.String("head -c 4000000 /dev/zero | tr '\\0' x; echo; echo end"),
 		Logging:    remote.LoggingNone,
 	}
-	up := s.up(command(args))
-	assert.Len(t, up.outputs["stdout"].Value, 4000000+len("\nend"))
+	s.up(command(args))
+	printed, _ := s.output("stdout")
+	assert.Len(t, printed, 4000000+len("\nend"))
 
 	// The next run gets the output of this one as a variable, which is more than
 	// an SSH server takes in one message: it hangs up.
@@ -739,8 +744,8 @@ func TestUnknownInputs(t *testing.T) {
 	r := s.preview(program("1"))
 	assert.Equal(t, map[string]int{"create": 2}, r.changes)
 	assert.Zero(t, host.logins())
-	r = s.up(program("1"))
-	assert.Equal(t, "127.0.0.1", r.outputs["second"].Value)
+	s.up(program("1"))
+	s.exports("second", "127.0.0.1")
 
 	r = s.preview(program("2"))
 	assert.Equal(t, map[string]int{"update": 2}, r.changes, "what the update will print is not known yet")

@@ -23,6 +23,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/halinux/halinux/tests/providers"
@@ -30,6 +31,11 @@ import (
 
 // oldestCLI is the first version whose engine sends what the tests rely on.
 var oldestCLI = semver.MustParse("3.250.0")
+
+// pulumiCLI asks the CLI for its version once.
+var pulumiCLI = sync.OnceValues(func() (auto.PulumiCommand, error) {
+	return auto.NewPulumiCommand(&auto.PulumiCommandOptions{SkipVersionCheck: true})
+})
 
 // stack runs programs of the test with the real engine.
 type stack struct {
@@ -62,7 +68,7 @@ func newAttachedStack(t *testing.T, attached *providers.Attached) *stack {
 	if _, err := exec.LookPath("pulumi"); err != nil {
 		t.Skipf("SKIP: no Pulumi CLI on PATH (%v)", err)
 	}
-	cli, err := auto.NewPulumiCommand(&auto.PulumiCommandOptions{SkipVersionCheck: true})
+	cli, err := pulumiCLI()
 	if err != nil {
 		t.Skipf("SKIP: the Pulumi CLI on PATH does not run: %v", err)
 	}
@@ -80,7 +86,7 @@ func newAttachedStack(t *testing.T, attached *providers.Attached) *stack {
 		env[k] = v
 	}
 	st.s, err = auto.NewStackInlineSource(ctx, "test", "contract", st.run,
-		auto.Pulumi(cli), auto.EnvVars(env), auto.WorkDir(t.TempDir()),
+		auto.Pulumi(providers.Frugal{PulumiCommand: cli}), auto.EnvVars(env), auto.WorkDir(t.TempDir()),
 		auto.Project(workspace.Project{
 			Name:    tokens.PackageName("contract"),
 			Runtime: workspace.NewProjectRuntimeInfo("go", nil),
@@ -99,7 +105,6 @@ func (s *stack) run(ctx *pulumi.Context) error {
 // result is what one run of the engine said and did.
 type result struct {
 	changes map[string]int // operations by their name, without the stack itself
-	outputs auto.OutputMap
 	events  []events.EngineEvent
 	text    string // all that the CLI printed
 	err     error
@@ -118,7 +123,7 @@ func (s *stack) try(ctx context.Context, program pulumi.RunFunc) result {
 	collect, done := collectEvents()
 	up, err := s.s.Up(ctx, optup.EventStreams(collect), optup.SuppressOutputs())
 	r := newResult(done())
-	r.text, r.outputs, r.err = up.StdOut+up.StdErr, up.Outputs, err
+	r.text, r.err = up.StdOut+up.StdErr, err
 	return r
 }
 
@@ -170,6 +175,24 @@ func (s *stack) revealed(name string) map[string]any {
 	inputs, ok := plaintext(s.find(dump.Deployment, name).Inputs).(map[string]any)
 	require.True(s.t, ok)
 	return inputs
+}
+
+// output is what the program exported by that name, and whether it is secret.
+func (s *stack) output(name string) (value any, secret bool) {
+	s.t.Helper()
+	dump, err := s.s.Export(s.ctx)
+	require.NoError(s.t, err)
+	out, ok := s.find(dump.Deployment, "contract-test").Outputs[name]
+	require.True(s.t, ok, "no output %s", name)
+	wrapped, _ := out.(map[string]any)
+	_, secret = wrapped["plaintext"]
+	return plaintext(out), secret
+}
+
+func (s *stack) exports(name, want string) {
+	s.t.Helper()
+	got, _ := s.output(name)
+	assert.Equal(s.t, want, got, name)
 }
 
 // plaintext takes the wrapping of secrets off.
