@@ -166,6 +166,7 @@ func secret(value string) pulumi.StringInput {
 // hosts are the machines with the way to each.
 func (c *Config) hosts() ([]host.Host, problem.List) {
 	var l problem.List
+	known := map[string]ssh.HostKeyCallback{} // by file: a thousand hosts have one
 	hosts := make([]host.Host, len(c.Hosts))
 	for i, hc := range c.Hosts {
 		way := c.SSH.with(hc.SSH)
@@ -183,16 +184,17 @@ func (c *Config) hosts() ([]host.Host, problem.List) {
 				InsecureIgnoreHostKey: way.InsecureIgnoreHostKey, DialTimeout: way.DialTimeout, DialAttempts: way.DialAttempts,
 			}
 		}
-		if way.KnownHosts != "" {
-			for _, hop := range []*host.SSH{&s, s.Proxy} {
-				if hop == nil || hop.HostKey != "" {
-					continue
-				}
-				key, err := knownKey(expand(way.KnownHosts), hop.Address, hop.Port)
-				if err != nil {
+		if file := expand(way.KnownHosts); file != "" {
+			if _, read := known[file]; !read {
+				var err error
+				if known[file], err = knownhosts.New(file); err != nil {
 					l.Add("ssh.knownHosts", err.Error(), "make it with `ssh-keyscan`, and compare the keys with those on the hosts")
 				}
-				hop.HostKey = key
+			}
+			for _, hop := range []*host.SSH{&s, s.Proxy} {
+				if hop != nil && hop.HostKey == "" && known[file] != nil {
+					hop.HostKey = knownKey(known[file], hop.Address, hop.Port)
+				}
 			}
 		}
 		hosts[i] = host.Host{Name: hc.Name, SSH: s}
@@ -224,23 +226,18 @@ func expand(path string) string {
 	return path
 }
 
+// nobody is a key that nobody has, of the right size: that cannot fail.
+var nobody, _ = ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
+
 // knownKey is the public key that a known_hosts file has for an address, or
 // "" where it has none. An RSA key is taken only where there is no other.
-func knownKey(file, address string, port int) (string, error) {
-	known, err := knownhosts.New(file)
-	if err != nil {
-		return "", err
-	}
+func knownKey(known ssh.HostKeyCallback, address string, port int) string {
 	// The library answers the question whether a key is known; who asks with
 	// one that nobody has is told all that are.
-	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
-	if err != nil {
-		return "", err
-	}
 	at := net.JoinHostPort(address, strconv.Itoa(cmp.Or(port, 22)))
 	var unknown *knownhosts.KeyError
 	if !errors.As(known(at, &net.TCPAddr{}, nobody), &unknown) || len(unknown.Want) == 0 {
-		return "", nil
+		return ""
 	}
 	key := unknown.Want[0].Key
 	for _, k := range unknown.Want {
@@ -248,5 +245,5 @@ func knownKey(file, address string, port int) (string, error) {
 			key = k.Key
 		}
 	}
-	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))), nil
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }

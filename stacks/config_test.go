@@ -369,19 +369,33 @@ func TestKnownHosts(t *testing.T) {
 		knownhosts.HashHostname("10.0.0.2") + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(hashed))),
 		knownhosts.Line([]string{"[10.0.0.1]:2222"}, other),
 	}, "\n")), 0o600))
+	known, err := knownhosts.New(file)
+	require.NoError(t, err)
 	for _, test := range []struct {
 		address string
 		port    int
 		want    ssh.PublicKey
 	}{{"10.0.0.1", 0, plain}, {"10.0.0.1", 22, plain}, {"10.0.0.2", 0, hashed}, {"10.0.0.1", 2222, other}, {"10.0.0.3", 0, nil}} {
-		got, err := knownKey(file, test.address, test.port)
-		require.NoError(t, err)
+		got := knownKey(known, test.address, test.port)
 		want := ""
 		if test.want != nil {
 			want = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(test.want)))
 		}
 		assert.Equal(t, want, got, "%s port %d", test.address, test.port)
 	}
+}
+
+// A file that is not there is told of once, not once per host.
+func TestKnownHostsMissing(t *testing.T) {
+	c, err := Parse(prod(t).texts())
+	require.NoError(t, err)
+	c.SSH.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+	for i := range c.Hosts {
+		c.Hosts[i].HostKey = ""
+	}
+	_, l := c.hosts()
+	assert.Len(t, l.All(), 1)
+	assert.ErrorContains(t, l.Err(), "ssh.knownHosts")
 }
 
 // nothing is an engine that makes whatever it is asked for.
