@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"strings"
@@ -76,15 +77,15 @@ func (b *Bed) stream(host string, words []string, heard func([]byte)) (*remote, 
 	return r, nil
 }
 
-// install copies a program to a host, unless it is there.
+// install copies a program to a host, unless it is there; what an earlier run
+// left may be another version.
 func (b *Bed) install(host, program, path string) error {
-	if _, err := b.try(host, "test -x "+path); err == nil {
-		return nil
-	}
-	f, err := os.Open(program)
+	content, err := os.ReadFile(program)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return b.put(host, path, f)
+	if _, err := b.try(host, fmt.Sprintf("echo '%x  %s' | sha256sum -c --status", sha256.Sum256(content), path)); err == nil {
+		return nil
+	}
+	return b.put(host, path, bytes.NewReader(content))
 }
