@@ -367,12 +367,7 @@ func mirrorDown(t *testing.T, b *Bed, f *facts) {
 	b.On(t, host, "dpkg --purge "+extra+"; rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
 	b.Lab(t, "cut", "mirror", "eth0")
 	r := b.Start(t, "up", withExtra)
-	Until(t, 3*time.Minute, "the run to try again", func() error {
-		if !strings.Contains(r.Output(), "trying again") {
-			return fmt.Errorf("%s", tail(r.Output()))
-		}
-		return nil
-	})
+	r.says(t, "trying again")
 	b.Lab(t, "heal")
 	if r.Wait(t, patience); r.Code != 0 {
 		t.Errorf("up failed though the mirror came back:\n%s", tail(r.Output()))
@@ -389,12 +384,7 @@ func mirrorDown(t *testing.T, b *Bed, f *facts) {
 	release := b.aptLocked(t, host)
 	defer release()
 	r = b.Start(t, "up", withExtra)
-	Until(t, 3*time.Minute, "the run to say what it waits for", func() error {
-		if !strings.Contains(r.Output(), "lock") {
-			return fmt.Errorf("%s", tail(r.Output()))
-		}
-		return nil
-	})
+	r.says(t, "lock")
 	release()
 	if r.Wait(t, patience); r.Code != 0 {
 		t.Errorf("up failed though apt's lock was freed:\n%s", tail(r.Output()))

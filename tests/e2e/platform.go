@@ -258,6 +258,28 @@ func (r *Run) Wait(t testing.TB, deadline time.Duration) *Run {
 	return r
 }
 
+// says waits until the run has printed a word. It fails the test when the run
+// ends without.
+func (r *Run) says(t testing.TB, word string) {
+	t.Helper()
+	Until(t, 3*time.Minute, fmt.Sprintf("%s to say %q", r.Verb, word), func() error {
+		ended := false
+		select {
+		case <-r.done:
+			ended = true
+		default:
+		}
+		out := r.Output()
+		switch {
+		case strings.Contains(out, word):
+			return nil
+		case ended:
+			t.Fatalf("%s ended, with %d, and did not say %q:\n%s", r.Verb, r.Code, word, tail(out))
+		}
+		return errors.New(tail(out))
+	})
+}
+
 // patience is how long a run may take on a slow machine.
 const patience = 15 * time.Minute
 

@@ -5,24 +5,37 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
 
 // dnsSender asks one server for one A record. A question is sent once: whether
 // a resolver that hides the loss of a server does hide it, is what is measured.
+// "*.zone" is another name of the zone in each question, which no cache can
+// answer; that there is no such name is as good an answer as an address.
 func dnsSender(s Settings) (request, error) {
-	name, err := dnsmessage.NewName(s.URL)
-	if err != nil {
+	zone, fresh := strings.CutPrefix(s.URL, "*.")
+	if _, err := dnsmessage.NewName(s.URL); err != nil {
 		return nil, fmt.Errorf("%q: %w", s.URL, err)
 	}
 	if s.Server == "" {
 		return nil, errors.New("the mode dns needs a server")
 	}
-	var ids atomic.Uint32
+	var asked atomic.Uint32
+	begun := time.Now().UnixNano()
 	return func(ctx context.Context) (string, error) {
-		id := uint16(ids.Add(1))
+		number := asked.Add(1)
+		id, text := uint16(number), zone
+		if fresh {
+			text = fmt.Sprintf("q%d-%d.%s", begun, number, zone)
+		}
+		name, err := dnsmessage.NewName(text)
+		if err != nil {
+			return "", err
+		}
 		question := dnsmessage.Message{
 			Header:    dnsmessage.Header{ID: id, RecursionDesired: true},
 			Questions: []dnsmessage.Question{{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}},
@@ -57,6 +70,9 @@ func dnsSender(s Settings) (request, error) {
 			}
 			if answer.RCode == dnsmessage.RCodeServerFailure {
 				return "", status(500) // counted with the 5xx of HTTP
+			}
+			if fresh && answer.RCode == dnsmessage.RCodeNameError {
+				return "", nil
 			}
 			if answer.RCode != dnsmessage.RCodeSuccess {
 				return "", fmt.Errorf("answer %s", answer.RCode)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -170,6 +171,7 @@ func TestDNS(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	var code atomic.Uint32
+	names := make(chan string, 10)
 	go func() {
 		buffer := make([]byte, 512)
 		for {
@@ -181,6 +183,7 @@ func TestDNS(t *testing.T) {
 			if m.Unpack(buffer[:n]) != nil {
 				return
 			}
+			names <- m.Questions[0].Name.String()
 			m.Response, m.RCode = true, dnsmessage.RCode(code.Load())
 			if m.RCode == dnsmessage.RCodeSuccess {
 				m.Answers = []dnsmessage.Resource{{
@@ -197,9 +200,27 @@ func TestDNS(t *testing.T) {
 	by, err := send(context.Background())
 	require.NoError(t, err)
 	require.Equal(t, "10.10.0.5", by)
+	require.Equal(t, "www.lab.example.", <-names)
+	code.Store(uint32(dnsmessage.RCodeNameError))
+	_, err = send(context.Background())
+	require.Error(t, err)
 	code.Store(uint32(dnsmessage.RCodeServerFailure))
 	_, err = send(context.Background())
 	require.Equal(t, "5xx", class(err))
+	<-names
+	<-names
+
+	// Names that no cache knows: nobody has them, which only a server can tell.
+	send, err = sender(Settings{Mode: "dns", URL: "*.lab.example.", Server: conn.LocalAddr().String(), Rate: 1})
+	require.NoError(t, err)
+	_, err = send(context.Background())
+	require.Equal(t, "5xx", class(err))
+	code.Store(uint32(dnsmessage.RCodeNameError))
+	_, err = send(context.Background())
+	require.NoError(t, err)
+	first, second := <-names, <-names
+	require.NotEqual(t, first, second)
+	require.True(t, strings.HasSuffix(first, ".lab.example."), first)
 }
 
 // The loop is open: requests leave on time though none is answered.
