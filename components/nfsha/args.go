@@ -58,7 +58,7 @@ type NFSHAClusterArgs struct {
 	// "Sun 04:00".
 	Verify string
 	// NoPacketFilter is for kernels that cannot filter packets: the server's port
-	// is not closed while it starts, and clients are not woken after a failover.
+	// is not closed while it starts.
 	NoPacketFilter bool
 	// Projects are the directories that are exported, each with a quota.
 	Projects []Project

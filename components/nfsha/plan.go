@@ -370,6 +370,7 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		host.Embedded(phases, "/usr/local/sbin/halinux-storage", "phases/cluster/storage.sh").Executable(),
 		host.File{Path: "/etc/halinux/storage", Content: fmt.Sprintf("name=%s root=%s vip=%s hosts='%s'\n", a.name(), a.root(), a.VIP, strings.Join(a.hostNames(), " "))},
 		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/project", "phases/cluster/project.sh").Executable(),
+		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/tickle", "phases/cluster/tickle.sh").Executable(),
 		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/server", "phases/cluster/server.sh").Executable(),
 		host.Embedded(phases, "/etc/systemd/system/nfs-server.service.d/halinux.conf", "phases/cluster/daemon.conf"),
 		host.Embedded(phases, "/etc/systemd/system/nfs-mountd.service.d/halinux.conf", "phases/cluster/helper.conf"),
@@ -494,7 +495,7 @@ func (a *NFSHAClusterArgs) resourcesPhase(_ string, _ secrets) (host.Phase, erro
 	}
 	cib, err := rendered("/etc/halinux/cib/resources.xml", "resources/resources.xml.tmpl", map[string]any{
 		"Name": a.name(), "Root": a.root(), "State": a.state(), "VIP": a.VIP, "Bits": n.Prefix().Bits(),
-		"Closed": closed, "Projects": projects,
+		"Closed": closed, "Port": nfsPort, "Projects": projects,
 	})
 	if err != nil {
 		return host.Phase{}, err

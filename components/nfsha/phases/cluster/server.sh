@@ -7,6 +7,7 @@
 . "${OCF_FUNCTIONS_DIR}/ocf-shellfuncs"
 
 state=${OCF_RESKEY_state:-} replica=${OCF_RESKEY_replica:-}
+proc=${HALINUX_PROC:-/proc}
 # In the order in which they stop; nfs-server starts the others with it.
 units='nfs-server.service nfs-mountd.service nfs-idmapd.service nfsdcld.service fsidd.service'
 
@@ -33,10 +34,10 @@ meta_data() {
 END
 }
 
-threads() { cat /proc/fs/nfsd/threads 2>/dev/null || echo 0; }
+threads() { cat "$proc/fs/nfsd/threads" 2>/dev/null || echo 0; }
 # frozen: DRBD holds all writes until the other host's fate is certain. Threads
 # that wait for it are no fault of the server's.
-frozen() { grep -q '^ *[0-9]*: .* s[^ ]*$' /proc/drbd; }
+frozen() { grep -q '^ *[0-9]*: .* s[^ ]*$' "$proc/drbd"; }
 # answers: a call without an effect, at the server's own port; rpcbind is not asked.
 answers() { timeout 5 rpcinfo -a 127.0.0.1.8.1 -T tcp 100003 4 >/dev/null 2>&1; }
 
@@ -64,7 +65,7 @@ stop() {
 # unfence: takes the constraint of DRBD's handler away where both replicas are
 # alike and nothing had to be copied.
 unfence() {
-	! grep -q '^ *[0-9]*: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate ' /proc/drbd ||
+	! grep -q '^ *[0-9]*: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate ' "$proc/drbd" ||
 		/usr/local/lib/halinux/drbd-unfence-peer "$replica" >/dev/null 2>&1 || :
 }
 
