@@ -27,7 +27,7 @@ func TestTheWitnessVotes(t *testing.T) {
 	} {
 		bin := t.TempDir()
 		for program, text := range map[string]string{
-			"crm_node": "echo 1", "corosync-cfgtool": ":", "crm_mon": ":",
+			"crm_node": "echo 1", "corosync-cfgtool": ":", "crm_mon": ":", "sysctl": "echo 0",
 			"corosync-quorumtool": "cat <<'END'\nFlags:            Quorate Qdevice\n" + c.members + "END",
 		} {
 			require.NoError(t, os.WriteFile(bin+"/"+program, []byte("#!/bin/sh\n"+text+"\n"), 0o755))

@@ -368,6 +368,7 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		host.Embedded(phases, lib+"cib-apply", "phases/cluster/cib-apply.py").Executable(),
 		host.Embedded(phases, lib+"serves-here", "phases/cluster/serves-here.sh").Executable(),
 		host.Embedded(phases, "/usr/local/sbin/halinux-storage", "phases/cluster/storage.sh").Executable(),
+		host.Embedded(phases, "/etc/sysctl.d/60-halinux-storage.conf", "phases/cluster/sysctl.conf"),
 		host.File{Path: "/etc/halinux/storage", Content: fmt.Sprintf("name=%s root=%s vip=%s hosts='%s'\n", a.name(), a.root(), a.VIP, strings.Join(a.hostNames(), " "))},
 		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/project", "phases/cluster/project.sh").Executable(),
 		host.Embedded(phases, "/usr/lib/ocf/resource.d/halinux/tickle", "phases/cluster/tickle.sh").Executable(),

@@ -5,3 +5,4 @@ corosync-quorumtool -s 2>/dev/null | grep -Eq '^ *0 +[1-9][0-9]* +Qdevice$' || d
 crm_mon --output-as=xml --one-shot --include=none,failures 2>/dev/null | sed -n 's/.*<failure .*op_key="\([^"]*\)".*node="\([^"]*\)".*exitstatus="\([^"]*\)".*/\1 on \2: \3/p' | while read -r line; do
 	differs "failed: $line"
 done
+[ "$(sysctl -n fs.leases-enable)" = 0 ] || differs "fs.leases-enable is not 0: clients may lose locks in a failover"

@@ -23,6 +23,7 @@ if changed /etc/corosync/halinux/ca.pem /etc/corosync/halinux/own.pem || [ ! -e 
 	mkdir -p /etc/corosync/qdevice/net
 	/usr/local/lib/halinux/certificates $nssdb root:root 'Cluster Cert'
 fi
+sysctl -q -p /etc/sysctl.d/60-halinux-storage.conf || fail "the kernel does not let fs.leases-enable be set" "its words are above"
 mkdir -p "$root"
 # Only NFSv4 is served: the server would start what the older versions need.
 systemctl is-active -q pacemaker.service || no_service nfs-server.service

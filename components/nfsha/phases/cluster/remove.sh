@@ -5,5 +5,6 @@ systemctl disable -q halinux-boot-id.service pacemaker.service corosync-qdevice.
 systemctl stop corosync-qdevice.service corosync.service 2>/dev/null || :
 [ -z "$watchdog" ] || systemctl disable -q sbd.service 2>/dev/null || :
 systemctl unmask -q rpcbind.socket rpcbind.service rpc-statd.service rpc-statd-notify.service
+sysctl -q -w fs.leases-enable=1 || :
 rm -rf /etc/corosync/qdevice/net/nssdb /var/lib/pacemaker/cib /var/lib/corosync
 rmdir "$root" 2>/dev/null || :
