@@ -188,10 +188,12 @@ func (b *bench) trace() []string {
 		b.Fatal(err)
 	}
 	found = append(found, mounts...)
+	// What "exec" started is in no control group, and its namespace may have
+	// lost its name; the environment tells.
+	spared := ancestors()
 	mine := func(pid int) bool {
 		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		return bytes.HasPrefix(args, []byte("lab\x00_")) && slices.Contains(strings.Split(string(env), "\x00"), "LAB_NAME=test")
+		return !spared[pid] && slices.Contains(strings.Split(string(env), "\x00"), "LAB_NAME=test")
 	}
 	match := anyOf(inCgroup(filepath.Join(cgroupTop, "test")), mine)
 	// init may take a moment to collect the dead
