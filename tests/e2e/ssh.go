@@ -27,6 +27,7 @@ const silence = 3 * time.Second
 type dialer struct {
 	folder string
 	port   string
+	user   string
 	signer ssh.Signer
 	mu     sync.Mutex
 	open   map[string]*ssh.Client
@@ -41,7 +42,7 @@ func newDialer(folder string) (*dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &dialer{folder: folder, port: "22", signer: signer, open: map[string]*ssh.Client{}}, nil
+	return &dialer{folder: folder, port: "22", user: "root", signer: signer, open: map[string]*ssh.Client{}}, nil
 }
 
 func (d *dialer) close() {
@@ -60,7 +61,7 @@ func (d *dialer) dial(ctx context.Context, address string) (*ssh.Client, error) 
 		return nil, err
 	}
 	config := &ssh.ClientConfig{
-		User:              "root",
+		User:              d.user,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(d.signer)},
 		HostKeyCallback:   keys,
 		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},

@@ -323,13 +323,14 @@ func (s *store) Restore(t testing.TB) (helped bool) {
 	return helped
 }
 
-// wholeOrHelped also does once, after a while, what a person would: it forgets
+// wholeOrHelped also does once, after a while (a host boots, and SBD lets it wait
+// for longer than a fencing takes), what a person would: it forgets
 // failures, and lets go of a constraint that DRBD calls no handler for.
 func (s *store) wholeOrHelped(t testing.TB, helped *bool) condition {
 	started := time.Now()
 	return func() error {
 		err := s.Whole()
-		if err == nil || *helped || time.Since(started) < 40*time.Second {
+		if err == nil || *helped || time.Since(started) < 90*time.Second {
 			return err
 		}
 		*helped = true

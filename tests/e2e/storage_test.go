@@ -27,6 +27,7 @@ var storageScenarios = []storageScenario{
 	{id: "F20", what: "planned move: the serving host goes standby", run: plannedMove},
 	{id: "F30", what: "a client holds a POSIX lock while the service moves away and back at once", run: lockAcross},
 	{id: "F32", what: "a project is filled to its quota", run: quotaHit},
+	{id: "projects", what: "projects and volumes come, grow and go", run: projectsChange},
 	{id: "F29", what: "all nfsd threads are killed", run: serverKilled},
 	{id: "F19", what: "a member of the RAID below the primary is removed, then added again", run: memberLost},
 	{id: "F23", what: "cut the replication link alone", run: replicationCut},
