@@ -432,11 +432,24 @@ func split(t *testing.T, s *store) {
 	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "hosts that were fenced beyond one", Unit: "hosts", Value: float64(fenced - 1), Note: note})
 }
 
-// halted looks on for a while in which nobody may be promoted and no write be
-// acknowledged, and returns how many promotions and acknowledgements there were.
-func (w *work) halted(t *testing.T, quiet time.Duration) (promoted, acked int) {
+// fencedBy waits until a host is certain that its peer is gone. From then on
+// nothing but what a scenario is about keeps it from being promoted.
+func (w *work) fencedBy(t *testing.T, host string, since time.Time) {
 	t.Helper()
-	from := time.Now()
+	Until(t, 3*time.Minute, host+" to take its peer for fenced", func() error {
+		_, err := w.watch.told(host, since, "pacemaker-controld", w.s.other(host)+" was terminated")
+		return err
+	})
+}
+
+// promotes is longer than a host takes to be promoted once its peer is fenced.
+const promotes = 12 * time.Second
+
+// halted looks on for a while longer in a time in which nobody may be promoted
+// and no write be acknowledged, and returns how many promotions and
+// acknowledgements there were since it began.
+func (w *work) halted(t *testing.T, from time.Time, quiet time.Duration) (promoted, acked int) {
+	t.Helper()
 	_, _ = poll(quiet, func() error {
 		if promoted = w.watch.promotions(from); promoted > 0 {
 			return nil
@@ -484,7 +497,7 @@ func witnessThenHost(t *testing.T, s *store) {
 		}
 		return nil
 	})
-	promoted, _ := w.halted(t, 20*time.Second)
+	promoted, _ := w.halted(t, time.Now(), 20*time.Second)
 	s.Lab(t, "heal")
 	s.Lab(t, "up", storageGroup)
 	back := time.Now()
@@ -526,7 +539,7 @@ func cannotFence(t *testing.T, s *store) {
 		return fmt.Errorf("%+v", c.Nodes)
 	}))
 	told := time.Since(crashed)
-	promoted, _ := w.halted(t, 45*time.Second)
+	promoted, _ := w.halted(t, crashed, 45*time.Second)
 	var clear []string
 	for _, e := range w.watch.since(survivor, crashed) {
 		if strings.Contains(e.text, "pacemaker-") && (strings.Contains(e.text, "fenc") || strings.Contains(e.text, "stonith")) {
@@ -579,7 +592,8 @@ func diesInResync(t *testing.T, s *store) {
 	})
 	s.Lab(t, "crash", primary)
 	crashed := time.Now()
-	promoted, _ := w.halted(t, 45*time.Second)
+	w.fencedBy(t, peer, crashed)
+	promoted, _ := w.halted(t, crashed, promotes)
 	if l := w.watch.role(peer); !strings.HasPrefix(l.Disks, "Inconsistent/") {
 		t.Errorf("%s has %s: it was not in the middle of the resync", peer, l.Disks)
 	}
@@ -599,7 +613,7 @@ func diesInResync(t *testing.T, s *store) {
 	s.On(t, s.clients[0], "rm -f "+big)
 	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "promoted with half of the data", Unit: "hosts", Value: float64(promoted)})
 	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "corrupt files", Unit: "files", Value: corrupt,
-		Note: fmt.Sprintf("looked at for 45 s; served again %.0f s after the primary was switched on, %.0f s after it died", outage.Seconds(), time.Since(crashed).Seconds())})
+		Note: fmt.Sprintf("looked at until it had fenced the primary, and for %.0f s more; served again %.0f s after the primary was switched on, %.0f s after it died", promotes.Seconds(), outage.Seconds(), time.Since(crashed).Seconds())})
 }
 
 // bothDie loses one host, writes on, and loses the other one: only that one has
@@ -631,13 +645,12 @@ func (s *store) bothReturn(t *testing.T, olderFirst bool) {
 	var back time.Time
 	if olderFirst {
 		metric = "writers go on once both are back, the one with the older data first"
+		alone := time.Now()
 		s.Lab(t, "restart", older)
-		Until(t, 2*time.Minute, older+" to look for its cluster", paced(func() error {
-			_, err := s.cluster(older)
-			return err
-		}))
-		promoted, _ := w.halted(t, 45*time.Second)
-		s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "promoted with the older data", Unit: "hosts", Value: float64(promoted), Note: "alone with the witness for 45 s"})
+		w.fencedBy(t, older, alone)
+		promoted, _ := w.halted(t, alone, promotes)
+		s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "promoted with the older data", Unit: "hosts", Value: float64(promoted),
+			Note: fmt.Sprintf("alone with the witness until it had fenced the other one, and for %.0f s more", promotes.Seconds())})
 		s.Lab(t, "restart", newer)
 		back = time.Now()
 	} else {
