@@ -508,10 +508,11 @@ func lockedOut(t *testing.T, b *Bed, f *facts) {
 		{"a firewall that blocks ssh", host, Set([]any{"203.0.113.0/24"}, baseKey, "firewall", "ssh"), "firewall", "with this change the controller"},
 		{"a bond with a wrong gateway", bonded(t, b), wrongGateway, "network", "the router 10.10.0.254 does not answer on bond0"},
 	} {
-		const look = "! command -v nft >/dev/null || nft list ruleset; ip -4 -br address; ip route; find /etc/systemd/network -type f -exec sha256sum {} + | sort"
+		const look = "! command -v nft >/dev/null || nft list ruleset; ip -4 -br address; ip route; find /etc/systemd/network /etc/halinux/firewall.nft -type f -exec sha256sum {} + | sort"
 		before := b.On(t, c.host, look)
 		r := b.Start(t, "up", c.change)
 		unreachable, longest := time.Time{}, time.Duration(0)
+		var ended time.Time
 		_, _ = poll(patience, func() error {
 			// A whole login: sshd refuses for a while who only comes and goes.
 			asked := time.Now()
@@ -530,13 +531,19 @@ func lockedOut(t *testing.T, b *Bed, f *facts) {
 			}
 			select {
 			case <-r.done:
-				if err == nil {
+				if ended.IsZero() {
+					ended = time.Now()
+				}
+				if err == nil || time.Since(ended) > time.Minute {
 					return nil
 				}
 			default:
 			}
 			return errors.New("going on")
 		})
+		if !unreachable.IsZero() {
+			t.Errorf("%s: the host could not be reached a minute after the run, for %.0f s: %s", c.what, time.Since(unreachable).Seconds(), tail(r.Output()))
+		}
 		r.Wait(t, patience)
 		if r.Code == 0 {
 			t.Errorf("%s: up succeeded", c.what)
@@ -641,16 +648,19 @@ func replaced(t *testing.T, b *Bed, f *facts) {
 	if string(old) == string(fresh) {
 		t.Fatal("the fresh host has the key of the old one")
 	}
+	// The connection by which this asks is kept, and so counted once.
+	const logins = "journalctl -q -b --no-pager -t sshd -t sshd-session | grep -c 'Accepted ' || :"
+	before := b.On(t, host, logins)
 	r := b.Do(t, "up", variation(100), Set(stale, "halinux:ssh", "knownHosts"))
 	if r.Code == 0 {
 		t.Error("up went on with a host whose key is another")
 	}
-	has(t, r.Output(), host, "key")
 	touched := 0
-	if out := b.On(t, host, "ls -d /var/lib/halinux 2>/dev/null || :"); out != "" {
+	if after := b.On(t, host, logins); after != before {
 		touched++
-		t.Error("the fresh host was touched before its key was accepted")
+		t.Errorf("up logged in on the fresh host before its key was accepted: %s logins, were %s", strings.TrimSpace(after), strings.TrimSpace(before))
 	}
+	has(t, r.Output(), host, "key")
 	b.Up(t)
 	Until(t, 3*time.Minute, "the platform to be well", func() error { return b.Well(f) })
 	b.NoDrift(t)

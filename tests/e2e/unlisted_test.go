@@ -79,7 +79,8 @@ func memoryFull(t *testing.T, b *Bed, f *facts) {
 	b.Record(t, report.Measurement{ID: "run-full", Scenario: "SIGKILL HAProxy on the VIP's owner while /run is full", Metric: "time without service at the VIP", Unit: "s", Limit: 2, Value: outage(lan), Note: loads(lan)})
 }
 
-// routingKilled ends each of FRR's daemons in turn.
+// routingKilled ends each of FRR's daemons in turn, then one whose configuration
+// is missing.
 func routingKilled(t *testing.T, b *Bed, f *facts) {
 	edge := f.edges[0]
 	for _, daemon := range []string{"bgpd", "zebra"} {
@@ -98,6 +99,18 @@ func routingKilled(t *testing.T, b *Bed, f *facts) {
 		s := l.Stop(t)
 		b.Record(t, report.Measurement{ID: "frr", Scenario: "SIGKILL bgpd, or zebra, on one edge", Metric: "time without service at the public address: " + daemon, Unit: "s", Limit: 1, Value: outage(s), Note: loads(s)})
 	}
+	// It comes up with no configuration, and a reload alone does not give it all.
+	b.On(t, edge, "rm /etc/frr/frr.conf; kill -KILL $(pidof bgpd)")
+	Until(t, time.Minute, "one way alone", func() error {
+		_, err := b.try(edge, "pidof bgpd")
+		if ways, _ := b.ways(f); err == nil && len(ways) != 1 {
+			err = fmt.Errorf("the ways are %v", ways)
+		}
+		return err
+	})
+	b.Up(t, Set("detect", "halinux:drift"))
+	Until(t, 2*time.Minute, "both ways again", func() error { return b.Well(f) })
+	b.Up(t)
 }
 
 // mirrorGone runs with nothing to install while no package can be had: first
