@@ -10,8 +10,8 @@ step = @printf '[%3d s] %s\n' $$(($$(date +%s) - $(START)))
 
 export PATH := $(CACHE)/pulumi-$(PULUMI_VERSION):$(PATH)
 export PULUMI_SKIP_UPDATE_CHECK := true
-# lab is the platform without its storage; STACK=storage has it too, on hosts
-# that the lab brings up for it alone.
+# lab is the platform without its storage and its cluster; STACK=storage or
+# STACK=kubernetes has one of them too, on hosts that the lab brings up for it.
 STACK ?= lab
 LAB_GROUPS = $(filter-out lab,$(STACK))
 # The lab's stack keeps its state beside the lab's hosts.
@@ -65,6 +65,7 @@ outputs: lab-up
 lab-up: setup pulumi binaries
 	$(step) 'starting the lab'
 	@bin/lab setup
+	@case ' $(LAB_GROUPS) ' in *' kubernetes '*) $(MAKE) --no-print-directory bundle ;; esac
 	@bin/lab image $(LAB_GROUPS)
 	@bin/lab up $(LAB_GROUPS)
 	@[ -e .lab/passphrase ] || (umask 077; head -c 24 /dev/urandom | base64 >.lab/passphrase)
@@ -80,7 +81,7 @@ storage-proof: binaries
 	@bin/lab ssh nfsclient1 'set -e; $(STORAGE_MOUNT); echo "written by nfsclient1" >/mnt/home/proof.new; sync /mnt/home/proof.new; mv /mnt/home/proof.new /mnt/home/proof'
 	@bin/lab ssh nfsclient2 'set -e; $(STORAGE_MOUNT); cat /mnt/home/proof'
 status: lab-status
-	@[ $(STACK) = lab ] || bin/lab ssh storage1 halinux-storage status
+	@[ $(STACK) != storage ] || bin/lab ssh storage1 halinux-storage status
 
 binaries:
 	$(step) 'building halinux and the lab'

@@ -19,6 +19,7 @@ import (
 
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
 )
@@ -28,6 +29,12 @@ func (c *Config) edgeIndexes() []int { return c.withRole(cmp.Or(c.Edge.Role, "ed
 
 // storageIndexes are the places of the storage hosts among the hosts.
 func (c *Config) storageIndexes() []int { return c.withRole(cmp.Or(c.Storage.Role, "storage")) }
+
+func (c *Config) controlPlaneIndexes() []int {
+	return c.withRole(cmp.Or(c.Kubernetes.ControlPlaneRole, "control-plane"))
+}
+
+func (c *Config) workerIndexes() []int { return c.withRole(cmp.Or(c.Kubernetes.WorkerRole, "worker")) }
 
 func (c *Config) withRole(role string) []int {
 	var all []int
@@ -58,12 +65,21 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 	var l problem.List
 	args := c.Base
 	args.Hosts, args.Plan = hosts, c.plan()
-	if edge := c.edge(hosts); edge != nil {
+	edge := c.edge(hosts, unmade)
+	if edge != nil {
 		args.Firewall.Flows = append(args.Firewall.Flows, edge.Flows()...)
 	}
 	if storage := c.storage(hosts); storage != nil {
 		args.Disks = storage.Disks
 		args.Firewall.Flows = append(args.Firewall.Flows, storage.Flows()...)
+	}
+	if cluster := c.kubernetes(hosts); cluster != nil {
+		var edges []string
+		if edge != nil {
+			edges = names(edge.Hosts)
+		}
+		args.Firewall.Flows = append(args.Firewall.Flows, cluster.Flows(edges)...)
+		args.Firewall.Forward = slices.Concat(args.Firewall.Forward, names(cluster.ControlPlanes), names(cluster.Workers))
 	}
 	args.Packages.Sources = slices.Clone(args.Packages.Sources)
 	for i := range args.Packages.Sources {
@@ -80,8 +96,13 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 	return &args, l
 }
 
-// edge are the arguments of the edge, or nil where there is none.
-func (c *Config) edge(hosts []host.Host) *haedge.HAEdgeArgs {
+// unmade takes the place of an authority where the program only looks at the
+// arguments and makes nothing.
+var unmade = pulumi.String("")
+
+// edge are the arguments of the edge, or nil where there is none. It asks API
+// servers by TLS, and kubernetesCA is the authority of their certificates.
+func (c *Config) edge(hosts []host.Host, kubernetesCA pulumi.StringInput) *haedge.HAEdgeArgs {
 	if c.Edge == nil {
 		return nil
 	}
@@ -109,7 +130,48 @@ func (c *Config) edge(hosts []host.Host) *haedge.HAEdgeArgs {
 		dns.Key = secret(c.Secrets.TSIG)
 		args.DNS = &dns
 	}
+	if vip := c.endpointVIP(); vip != "" && len(c.controlPlaneIndexes()) > 0 {
+		args.Services = append(slices.Clone(args.Services), c.kubernetes(hosts).Service(vip, kubernetesCA))
+	}
 	return &args
+}
+
+// endpointVIP is the name of the edge's VIP that the cluster's API servers are
+// reached by; "" where they are reached otherwise.
+func (c *Config) endpointVIP() string {
+	if c.Edge == nil || c.Kubernetes == nil {
+		return ""
+	}
+	for _, v := range c.Edge.VIPs {
+		if v.Address == c.Kubernetes.Endpoint.Address {
+			return v.Name
+		}
+	}
+	return ""
+}
+
+// kubernetes are the arguments of the cluster, or nil where there is none.
+func (c *Config) kubernetes(hosts []host.Host) *kubeadm.KubeadmClusterArgs {
+	if c.Kubernetes == nil {
+		return nil
+	}
+	args := c.Kubernetes.KubeadmClusterArgs
+	args.Plan = c.plan()
+	for _, i := range c.controlPlaneIndexes() {
+		args.ControlPlanes = append(args.ControlPlanes, hosts[i])
+	}
+	for _, i := range c.workerIndexes() {
+		args.Workers = append(args.Workers, hosts[i])
+	}
+	return &args
+}
+
+func names(hosts []host.Host) []string {
+	var all []string
+	for _, h := range hosts {
+		all = append(all, h.Name)
+	}
+	return all
 }
 
 // storage are the arguments of the storage, or nil where there is none.

@@ -6,6 +6,7 @@ package stacks
 import (
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	Edge *EdgeConfig
 	// Storage is the replicated storage. Default: none.
 	Storage *StorageConfig
+	// Kubernetes is the cluster. Default: none.
+	Kubernetes *KubernetesConfig
 	// Secrets are set with
 	// `pulumi config set --secret --path 'halinux:secrets.tsig'`.
 	Secrets SecretsConfig
@@ -54,6 +57,17 @@ type StorageConfig struct {
 	// Witnesses are names of hosts that are no storage hosts; the first one has
 	// the third vote. Required.
 	Witnesses []string
+}
+
+// KubernetesConfig is the cluster: its hosts by their roles, and the rest as
+// kubeadm describes it. Where there is an edge, the endpoint is one of its VIPs,
+// and the edge is given the service for it.
+type KubernetesConfig struct {
+	kubeadm.KubeadmClusterArgs `mapstructure:",squash"`
+	// ControlPlaneRole is which hosts are control planes. Default "control-plane".
+	ControlPlaneRole string
+	// WorkerRole is which hosts are workers. Default "worker".
+	WorkerRole string
 }
 
 // SecretsConfig are the values that stand encrypted in the settings.
@@ -110,4 +124,4 @@ type HostConfig struct {
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "secrets"}
+var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "secrets"}

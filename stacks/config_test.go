@@ -142,17 +142,19 @@ func TestExamplesAreValid(t *testing.T) {
 	render(t, prod(t).texts())
 }
 
-// TestStorageStack keeps the lab with its storage what it says that it is.
-func TestStorageStack(t *testing.T) {
-	plain, storage := treeOf(t, texts(t, "../Pulumi.lab.yaml")), treeOf(t, texts(t, "../Pulumi.storage.yaml"))
-	require.Contains(t, storage, "storage")
-	delete(storage, "storage")
-	for _, key := range []string{"networks", "hosts"} {
-		n := len(plain[key].([]any))
-		storage[key] = storage[key].([]any)[:n]
+// TestLabStacks keeps the lab with one layer more what it says that it is.
+func TestLabStacks(t *testing.T) {
+	for _, layer := range []string{"storage", "kubernetes"} {
+		plain, more := treeOf(t, texts(t, "../Pulumi.lab.yaml")), treeOf(t, texts(t, "../Pulumi."+layer+".yaml"))
+		require.Contains(t, more, layer)
+		delete(more, layer)
+		for _, key := range []string{"networks", "hosts"} {
+			n := len(plain[key].([]any))
+			more[key] = more[key].([]any)[:n]
+		}
+		more.at("base", "firewall")["except"] = plain.at("base", "firewall")["except"]
+		assert.Equal(t, plain, more)
 	}
-	storage.at("base", "firewall")["except"] = plain.at("base", "firewall")["except"]
-	assert.Equal(t, plain, storage)
 }
 
 func TestProdAsDelivered(t *testing.T) {
@@ -382,6 +384,40 @@ func TestKnownHosts(t *testing.T) {
 			want = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(test.want)))
 		}
 		assert.Equal(t, want, got, "%s port %d", test.address, test.port)
+	}
+}
+
+// TestBadCluster is TestBadInput for the cluster.
+func TestBadCluster(t *testing.T) {
+	cluster := func(c tree) map[string]any { return c.at("kubernetes") }
+	for name, test := range map[string]struct {
+		spoil func(tree)
+		want  []string
+	}{
+		"two control planes":   {func(c tree) { c.at("hosts", 7)["roles"] = []any{"worker"} }, []string{"kubernetes.controlPlaneRole: 2 control planes"}},
+		"a role without hosts": {func(c tree) { cluster(c)["controlPlaneRole"] = "master" }, []string{"kubernetes.controlPlaneRole: there is none"}},
+		"one host with two": {func(c tree) {
+			c.at("hosts", 8)["roles"] = []any{"worker", "control-plane"}
+			c.at("hosts", 9)["roles"] = []any{"control-plane"}
+		}, []string{"hosts[8].name: worker1 is controlPlanes[3] too"}},
+		"no VIP of the edge":     {func(c tree) { c.at("kubernetes", "endpoint")["address"] = "10.10.0.109" }, []string{`kubernetes.endpoint.address: "10.10.0.109" is no VIP of the edge`}},
+		"a port that is taken":   {func(c tree) { c.at("kubernetes", "endpoint")["port"] = 8080 }, []string{"kubernetes.endpoint: "}},
+		"ranges that overlap":    {func(c tree) { cluster(c)["pods"] = "10.10.0.0/16" }, []string{"kubernetes.pods: 10.10.0.0/16 overlaps the plan's network lan", "kubernetes.pods: 10.10.0.0/16 holds the endpoint"}},
+		"a host that is not one": {func(c tree) { cluster(c)["nodes"] = map[string]any{"worker9": map[string]any{}} }, []string{"kubernetes.nodes.worker9: is no host of the cluster"}},
+		"a key of it":            {func(c tree) { cluster(c)["endpont"] = "x" }, []string{"kubernetes.endpont: is not a key"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := treeOf(t, texts(t, "../Pulumi.kubernetes.yaml"))
+			delete(c.at("base"), "packages")
+			c.at("ssh")["insecureIgnoreHostKey"] = true
+			delete(c.at("ssh"), "knownHosts")
+			test.spoil(c)
+			found := problems(t, c.texts())
+			require.Len(t, found, len(test.want), "%v", found)
+			for i, p := range found {
+				assert.Contains(t, p.String(), test.want[i])
+			}
+		})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 )
 
@@ -61,8 +62,17 @@ func Platform(ctx *pulumi.Context) error {
 			hosts[i] = current[h.Name]
 		}
 	}
+	// The edge asks API servers by TLS, before there is any.
+	var authorities *kubeadm.Authorities
+	var kubernetesCA pulumi.StringInput
+	if c.Kubernetes != nil {
+		if authorities, err = kubeadm.NewAuthorities(ctx, "kubernetes", nil); err != nil {
+			return err
+		}
+		kubernetesCA = authorities.CA
+	}
 	var edge *haedge.HAEdge
-	edgeArgs := c.edge(hosts)
+	edgeArgs := c.edge(hosts, kubernetesCA)
 	if edgeArgs != nil {
 		at(edgeArgs.Hosts)
 		if edge, err = haedge.NewHAEdge(ctx, "edge", edgeArgs); err != nil {
@@ -89,6 +99,19 @@ func Platform(ctx *pulumi.Context) error {
 		ctx.Export("storageMounts", storage.Mounts)
 		ctx.Export("storageMountOptions", storage.MountOptions)
 		ctx.Export("storageProvisioner", storage.Provisioner)
+	}
+
+	if clusterArgs := c.kubernetes(hosts); clusterArgs != nil {
+		clusterArgs.Authorities = authorities
+		at(clusterArgs.ControlPlanes)
+		at(clusterArgs.Workers)
+		cluster, err := kubeadm.NewKubeadmCluster(ctx, "kubernetes", clusterArgs)
+		if err != nil {
+			return err
+		}
+		maps.Copy(current, cluster.Hosts)
+		ctx.Export("kubernetesEndpoint", cluster.Endpoint)
+		ctx.Export("kubeconfig", cluster.Kubeconfig)
 	}
 
 	if edge != nil && edgeArgs.DNS != nil {

@@ -25,7 +25,7 @@ func (c *Config) Validate() problem.List {
 	}
 	hosts, hl := c.hosts()
 	l.Include("", hl)
-	edge := c.edge(hosts)
+	edge := c.edge(hosts, unmade)
 	var el problem.List
 	if edge != nil {
 		el = edge.Validate()
@@ -35,14 +35,23 @@ func (c *Config) Validate() problem.List {
 	if storage != nil {
 		sl = storage.Validate()
 	}
+	cluster := c.kubernetes(hosts)
+	var kl problem.List
+	if cluster != nil {
+		kl = cluster.Validate()
+		if edge != nil && c.endpointVIP() == "" {
+			kl.Add("endpoint.address", fmt.Sprintf("%q is no VIP of the edge", cluster.Endpoint.Address), "use one of edge.vips, or add it there")
+		}
+	}
 	base, bl := c.base(hosts)
-	if el.Err() != nil || sl.Err() != nil {
+	if el.Err() != nil || sl.Err() != nil || kl.Err() != nil {
 		base.Firewall.Flows = nil // made from what is wrong already
 	}
 	l.Include("base", bl)
 	l.Include("base", base.Validate())
 	l.Include("edge", el)
 	l.Include("storage", sl)
+	l.Include("kubernetes", kl)
 	if allow := c.Base.SSHD.AllowUsers; c.Storage != nil && c.Storage.Provisioner != nil && len(allow) > 0 && !slices.Contains(allow, nfsha.VolumesUser) {
 		l.Add("base.sshd.allowUsers", nfsha.VolumesUser+" is missing, whom storage.provisioner comes in as", "add it")
 	}
@@ -67,7 +76,8 @@ func (c *Config) placed(l problem.List) problem.List {
 }
 
 var (
-	hostPath    = regexp.MustCompile(`^(base|edge|storage)\.(hosts|witnesses)(?:\[(\d+)\])?(.*)$`)
+	hostPath    = regexp.MustCompile(`^(base|edge|storage|kubernetes)\.(hosts|witnesses|controlPlanes|workers)(?:\[(\d+)\])?(.*)$`)
+	servicePath = regexp.MustCompile(`^edge\.services\[(\d+)\]`)
 	sitePath    = regexp.MustCompile(`^edge\.sites\[(\d+)\]\.certificate\.key$`)
 	agentSecret = regexp.MustCompile(`^storage\.fencing\.agents\[(\d+)\]\.secrets$`)
 	sourcePath  = regexp.MustCompile(`^base\.packages\.sources\[(\d+)\]\.key$`)
@@ -82,6 +92,9 @@ func (c *Config) keyOf(path string) string {
 	number := func(digits string) int {
 		n, _ := strconv.Atoi(digits) // the pattern lets nothing else through
 		return n
+	}
+	if m := servicePath.FindStringSubmatch(path); m != nil && number(m[1]) >= len(c.Edge.Services) {
+		return "kubernetes.endpoint" // the service is made for it
 	}
 	if m := sitePath.FindStringSubmatch(path); m != nil {
 		return "secrets.certificates." + c.Edge.Sites[number(m[1])].Name
@@ -106,6 +119,8 @@ func (c *Config) keyOf(path string) string {
 	switch {
 	case list == "witnesses" && (index == "" || rest == ".name"):
 		return strings.TrimSuffix(path, ".name")
+	case index == "" && component == "kubernetes":
+		return component + "." + strings.TrimSuffix(list, "s") + "Role"
 	case index == "" && component != "base":
 		return component + ".role"
 	case index == "":
@@ -117,6 +132,10 @@ func (c *Config) keyOf(path string) string {
 		if i = c.indexOf(c.Storage.Witnesses[i]); i < 0 {
 			return "" // there is no such host, which has been said
 		}
+	case list == "controlPlanes":
+		i = c.controlPlaneIndexes()[i]
+	case list == "workers":
+		i = c.workerIndexes()[i]
 	case component == "edge":
 		i = c.edgeIndexes()[i]
 	case component == "storage":

@@ -23,7 +23,7 @@ type KubeadmClusterArgs struct {
 	// Network is the plan's network that nodes talk over.
 	Network string
 	// Endpoint is where API servers are reached, by nodes and by people: a VIP of
-	// the edge, see [KubeadmClusterArgs.Backends]. Required.
+	// the edge, see [KubeadmClusterArgs.Service]. Required.
 	Endpoint Endpoint
 	// Version of Kubernetes, like v1.36.3. Default: the version that this release
 	// was tested with.

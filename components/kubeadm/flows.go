@@ -3,6 +3,8 @@ package kubeadm
 import (
 	"slices"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
 )
@@ -31,18 +33,16 @@ func (a *KubeadmClusterArgs) Flows(edges []string) []host.Flow {
 	return flows
 }
 
-// Backends are the API servers as an edge sees them: give them to a service of
-// it on the endpoint's VIP and port.
-func (a *KubeadmClusterArgs) Backends() []haedge.Backend {
-	var all []haedge.Backend
-	for _, h := range a.ControlPlanes {
-		all = append(all, haedge.Backend{Host: h.Name, Port: apiPort})
+// Service leads from a VIP of an edge to the API servers. The edge asks them by
+// TLS whether they can serve, not whether their port is open; authority is
+// [Authorities.CA].
+func (a *KubeadmClusterArgs) Service(vip string, authority pulumi.StringInput) haedge.Service {
+	s := haedge.Service{
+		Name: "kubernetes", Port: a.Endpoint.port(), VIPs: []string{vip},
+		Check: haedge.ServiceCheck{Type: "https", Path: "/readyz", Host: "kubernetes", CA: authority},
 	}
-	return all
-}
-
-// Check is how the edge asks an API server: by TLS, and whether it can serve, not
-// whether its port is open.
-func (a *KubeadmClusterArgs) Check(authorities *Authorities) haedge.ServiceCheck {
-	return haedge.ServiceCheck{Type: "https", Path: "/readyz", Host: "kubernetes", CA: authorities.CA}
+	for _, h := range a.ControlPlanes {
+		s.Backends = append(s.Backends, haedge.Backend{Host: h.Name, Port: apiPort})
+	}
+	return s
 }

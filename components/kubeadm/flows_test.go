@@ -20,11 +20,8 @@ func TestTheEdgeTakesTheAPIServers(t *testing.T) {
 	}
 	edge := &haedge.HAEdgeArgs{
 		Hosts: edges, Plan: a.Plan, Network: "lan",
-		VIPs: []haedge.VIP{{Name: "internal", Address: a.Endpoint.Address, RouterID: 77}},
-		Services: []haedge.Service{{
-			Name: "kubernetes", VIPs: []string{"internal"}, Port: a.Endpoint.port(), Backends: a.Backends(),
-			Check: a.Check(&Authorities{CA: pulumi.String(testCA).ToStringOutput()}),
-		}},
+		VIPs:     []haedge.VIP{{Name: "internal", Address: a.Endpoint.Address, RouterID: 77}},
+		Services: []haedge.Service{a.Service("internal", pulumi.String(testCA))},
 	}
 	problems := edge.Validate()
 	require.NoError(t, problems.Err())

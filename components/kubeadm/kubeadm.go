@@ -4,7 +4,7 @@
 // What runs on a host is in phases/, as files. Programs and images come from a
 // bundle (package bundle). The package leaves the base system and the firewall
 // to package host ([KubeadmClusterArgs.Flows] says which traffic it needs) and
-// the endpoint to package haedge ([KubeadmClusterArgs.Backends]).
+// the endpoint to package haedge ([KubeadmClusterArgs.Service]).
 //
 // Not proven yet, and so not part of the platform: docs/open.md lists what is
 // missing.

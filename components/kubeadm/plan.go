@@ -59,7 +59,7 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 		if err != nil {
 			return nil, err
 		}
-		programs, err := a.programsPhase(master)
+		programs, err := a.programsPhase(h, master)
 		if err != nil {
 			return nil, err
 		}
@@ -276,16 +276,20 @@ func (a *KubeadmClusterArgs) images(master bool) []namedImage {
 		namedImage{"kube-apiserver", v}, namedImage{"kube-controller-manager", v}, namedImage{"kube-scheduler", v})
 }
 
-func (a *KubeadmClusterArgs) programsPhase(master bool) (host.Phase, error) {
+func (a *KubeadmClusterArgs) programsPhase(h string, master bool) (host.Phase, error) {
 	var images []string
 	for _, i := range a.images(master) {
 		images = append(images, release.Image(i.name, i.tag))
 	}
-	p, err := host.NewPhase(phases, "kubernetes", host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
-	services, _ := netip.ParsePrefix(a.services())
+	way, err := rendered("/etc/systemd/system/halinux-kubernetes-services.service", "kubernetes/halinux-kubernetes-services.service.tmpl",
+		map[string]any{"Services": a.services(), "Address": a.address(h)})
+	if err != nil {
+		return host.Phase{}, err
+	}
+	p, err := host.NewPhase(phases, "kubernetes", way, host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
 	p.Vars = a.Bundle.vars()
 	p.Vars["programs"], p.Vars["images"] = strings.Join(a.programs(master), " "), strings.Join(images, " ")
-	p.Vars["service"] = services.Masked().Addr().Next().String()
+	p.Vars["services"] = a.services()
 	return p, err
 }
 

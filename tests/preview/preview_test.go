@@ -143,7 +143,7 @@ func tree(steps []apitype.StepEventMetadata) string {
 
 func TestGoldenPreviews(t *testing.T) {
 	p := newProject(t)
-	for _, stack := range []string{"lab", "storage"} {
+	for _, stack := range []string{"lab", "storage", "kubernetes"} {
 		steps, err := p.preview(stack)
 		require.NoError(t, err)
 		golden.Compare(t, filepath.Join(here, "testdata", stack+".golden"), tree(steps))

@@ -6,9 +6,7 @@ place
 mkdir -p /etc/kubernetes/kubelet.conf.d /etc/kubernetes/manifests
 new=$(/usr/local/lib/halinux/bundle "$bundle" "$sums" $programs) || fail "${new#error: }" "make the bundle anew, or correct its address"
 [ -z "$new" ] || say "new: $(printf '%s' "$new" | tr '\n' ' ')"
-ip route get "$service" >/dev/null 2>&1 ||
-	fail "no route leads to $service, the first address of services" "give the host's network a gateway: packets to services are sent on only after they found a way"
-reload_units
+service halinux-kubernetes-services.service
 SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q kubelet.service
 # Pulled now by all hosts at once, not later by one after the other.
 for image in $images; do

@@ -1,6 +1,6 @@
 #!/bin/sh
 # shellcheck shell=sh disable=SC2154,SC2086
-no_service kubelet.service
+no_service kubelet.service halinux-kubernetes-services.service
 # Pods are not told to end any more: whoever removes a node has drained it.
 if command -v ctr >/dev/null && systemctl is-active -q containerd; then
 	for id in $(ctr -n k8s.io tasks ls -q 2>/dev/null); do ctr -n k8s.io tasks kill -s KILL "$id" 2>/dev/null || :; done
