@@ -203,3 +203,29 @@ func TestALibraryThatIsMissingIsFound(t *testing.T) {
 	err = complete(func(yield func(string, []byte) bool) { yield("usr/bin/sh", program) })
 	require.ErrorContains(t, err, "libc.so.6 (for usr/bin/sh)")
 }
+
+// A folder with programs is named once: the next bundle finds them in the cache.
+func TestReadyProgramsAreKept(t *testing.T) {
+	o := Options{Programs: t.TempDir(), Cache: t.TempDir(), Say: t.Logf}
+	require.NoError(t, os.MkdirAll(filepath.Join(o.Cache, "programs"), 0o755))
+	for _, p := range programs() {
+		path := filepath.Join(o.Programs, p.name)
+		if p.name == "pause" { // nobody's but ours
+			path = filepath.Join(o.Cache, "programs", p.name+"-"+p.version)
+		}
+		require.NoError(t, os.WriteFile(path, []byte(p.name+" "+p.version), 0o755))
+	}
+	named, err := o.collect(t.Context())
+	require.NoError(t, err)
+	o.Programs = ""
+	kept, err := o.collect(t.Context())
+	require.NoError(t, err)
+	require.Len(t, kept, len(named))
+	for i := range kept {
+		want, err := os.ReadFile(named[i].path)
+		require.NoError(t, err)
+		got, err := os.ReadFile(kept[i].path)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+}

@@ -66,15 +66,20 @@ func programs() []program {
 	)
 }
 
-// collect finds all programs, and builds those that are nowhere to be found.
+// collect finds all programs, and builds those that are nowhere to be found. The
+// user's own are kept with those, so that he names their folder once.
 func (o Options) collect(ctx context.Context) ([]program, error) {
 	all := programs()
 	for i := range all {
 		p := &all[i]
+		kept := filepath.Join(o.Cache, "programs", p.name+"-"+p.version)
 		if p.path = o.ready(p); p.path != "" {
+			if _, err := install(p.path, kept); err != nil {
+				return nil, fmt.Errorf("keep %s %s: %w", p.name, p.version, err)
+			}
 			continue
 		}
-		p.path = filepath.Join(o.Cache, "programs", p.name+"-"+p.version)
+		p.path = kept
 		if _, err := os.Stat(p.path); err == nil {
 			continue
 		}
