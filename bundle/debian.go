@@ -17,6 +17,9 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/halinux/halinux/archive"
+	"github.com/halinux/halinux/components/kubeadm/release"
 )
 
 // architecture of programs and images: that of the machine that makes them.
@@ -35,24 +38,52 @@ var iptablesNames = []string{
 	"ip6tables", "ip6tables-restore", "ip6tables-save", "iptables", "iptables-restore", "iptables-save",
 }
 
-// packages downloads what images need of Debian, as this machine's apt knows it.
+// keyring signs Debian's releases.
+const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// packages downloads what images need of Debian, of the release that nodes run
+// ([release.Debian]) and not of this machine's: an older nft ends with a crash
+// where it finds rules that a newer one has made.
 func (o Options) packages(ctx context.Context) ([]string, error) {
 	dir := filepath.Join(o.Cache, "debs")
+	apt, err := o.apt(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--print-uris", "-qq", "download"}, nftPackages...)...)
-	// Not in dir: apt leaves out what lies there already.
-	cmd.Dir = "/"
-	list, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("apt-get does not know all of %s (try apt-get update): %w", strings.Join(nftPackages, " "), err)
+	files, missing, err := o.listed(apt, dir)
+	if err != nil || len(missing) > 0 {
+		// What the lists name may be gone from the archive.
+		if text, err := apt("/", "-qq", "update"); err != nil {
+			return nil, fmt.Errorf("apt-get update for Debian's %s: %w: %s", release.Debian, err, bytes.TrimSpace(text))
+		}
+		if files, missing, err = o.listed(apt, dir); err != nil {
+			return nil, err
+		}
 	}
-	var files, missing []string
+	if len(missing) > 0 {
+		o.Say("downloading %s", strings.Join(missing, " "))
+		if text, err := apt(dir, append([]string{"-qq", "download"}, missing...)...); err != nil {
+			return nil, fmt.Errorf("apt-get download: %w: %s", err, bytes.TrimSpace(text))
+		}
+	}
+	return files, nil
+}
+
+// listed are the files of the packages in a folder, and the packages whose files
+// are not there yet.
+func (o Options) listed(apt aptGet, dir string) (files, missing []string, err error) {
+	// Not in dir: apt leaves out what lies there already.
+	list, err := apt("/", append([]string{"--print-uris", "-qq", "download"}, nftPackages...)...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("Debian's %s does not have all of %s: %w: %s", release.Debian, strings.Join(nftPackages, " "), err, bytes.TrimSpace(list))
+	}
 	for line := range strings.Lines(string(list)) {
 		// 'address' name size checksum
 		words := strings.Fields(line)
-		if len(words) < 3 {
+		if len(words) < 3 || !strings.HasPrefix(words[0], "'") {
 			continue
 		}
 		name, _, _ := strings.Cut(words[1], "_")
@@ -62,19 +93,53 @@ func (o Options) packages(ctx context.Context) ([]string, error) {
 			missing = append(missing, name)
 		}
 	}
-	if len(missing) > 0 {
-		o.Say("downloading %s", strings.Join(missing, " "))
-		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-qq", "-o", "APT::Sandbox::User=root", "download"}, missing...)...)
-		cmd.Dir = dir
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("apt-get download: %w: %s", err, bytes.TrimSpace(text))
-		}
-	}
 	if len(files) != len(nftPackages) {
-		return nil, fmt.Errorf("apt-get names %d files for the %d packages %s", len(files), len(nftPackages), strings.Join(nftPackages, " "))
+		return nil, nil, fmt.Errorf("apt-get names %d files for the %d packages %s", len(files), len(nftPackages), strings.Join(nftPackages, " "))
 	}
 	slices.Sort(files)
-	return files, nil
+	return files, missing, nil
+}
+
+// aptGet runs apt-get in a folder and returns what it said.
+type aptGet func(dir string, args ...string) ([]byte, error)
+
+// apt is apt-get for the nodes' release, with lists of its own in the cache: what
+// the machine has installed and where it takes it from stays as it is.
+func (o Options) apt(ctx context.Context) (aptGet, error) {
+	machine, err := archive.Machine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root, err := filepath.Abs(filepath.Join(o.Cache, "apt-"+release.Debian))
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range []string{"lists/partial", "archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	config := machine.Config + fmt.Sprintf(`Dir::State::lists "%[1]s/lists";
+Dir::State::status "/dev/null";
+Dir::Cache "%[1]s";
+Dir::Etc::sourcelist "%[1]s/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::Etc::preferences "-";
+Dir::Etc::preferencesparts "-";
+APT::Architecture "%[2]s";
+APT::Architectures "%[2]s";
+APT::Sandbox::User "root";
+`, root, architecture)
+	for name, text := range map[string]string{"apt.conf": config, "sources.list": machine.List(release.Debian, "signed-by="+keyring)} {
+		if err := writeFile(filepath.Join(root, name), []byte(text)); err != nil {
+			return nil, err
+		}
+	}
+	return func(dir string, args ...string) ([]byte, error) {
+		cmd := exec.CommandContext(ctx, "apt-get", args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "APT_CONFIG="+filepath.Join(root, "apt.conf"))
+		return cmd.CombinedOutput()
+	}, nil
 }
 
 // packageLayer is a layer of the programs and libraries of Debian's packages.

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/halinux/halinux/archive"
 )
 
 // guestFiles are what hosts of the lab have beside Debian: under guest/vm those
@@ -48,15 +50,15 @@ func (l *Lab) diskInputs(h *Host) []string {
 	return inputs
 }
 
-func (l *Lab) buildUML(ctx context.Context, s sources, dir string) error {
+func (l *Lab) buildUML(ctx context.Context, s archive.Sources, dir string) error {
 	root, config := filepath.Join(dir, "root"), filepath.Join(dir, "apt.conf")
 	// A stored index of sid may be past its date.
-	if err := writeFile(config, []byte(s.config+"Acquire::Check-Valid-Until \"false\";\n"), 0o644); err != nil {
+	if err := writeFile(config, []byte(s.Config+"Acquire::Check-Valid-Until \"false\";\n"), 0o644); err != nil {
 		return err
 	}
 	cmd := builder(ctx, dir, "mmdebstrap", "--quiet", "--variant=extract", "--aptopt="+config,
 		"--include=user-mode-linux,libc6,base-files", "sid", root, "-")
-	cmd.Stdin = strings.NewReader(s.sid())
+	cmd.Stdin = strings.NewReader(sid(s))
 	if err := run(cmd); err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/halinux/halinux/archive"
 )
 
 // imageVersion is part of every image's key. Raise it when the way an image is
@@ -78,10 +80,10 @@ func (l *Lab) Build(ctx context.Context, groups ...string) error {
 		return err
 	}
 	// Asked for only when something is to be built: it takes a second.
-	var src sources
-	from := func() (sources, error) {
-		if src.archive == "" {
-			src, err = machineSources(ctx)
+	var src archive.Sources
+	from := func() (archive.Sources, error) {
+		if src.Main == "" {
+			src, err = archive.Machine(ctx)
 		}
 		return src, err
 	}
@@ -199,8 +201,8 @@ func (l *Lab) pruneImages(now time.Time) error {
 }
 
 // buildMachines makes what virtual machines boot.
-func (l *Lab) buildMachines(ctx context.Context, names []string, from func() (sources, error)) error {
-	built := func(what, dir string, build func(context.Context, sources, string) error) error {
+func (l *Lab) buildMachines(ctx context.Context, names []string, from func() (archive.Sources, error)) error {
+	built := func(what, dir string, build func(context.Context, archive.Sources, string) error) error {
 		return l.buildImage(what, dir, func(dir string) error {
 			s, err := from()
 			if err != nil {
@@ -319,17 +321,17 @@ func (l *Lab) clearBuilds() error {
 	return nil
 }
 
-func (l *Lab) buildBase(ctx context.Context, s sources, dir string) error {
+func (l *Lab) buildBase(ctx context.Context, s archive.Sources, dir string) error {
 	root := filepath.Join(dir, "root")
 	config := filepath.Join(dir, "apt.conf")
-	if err := writeFile(config, []byte(s.config), 0o644); err != nil {
+	if err := writeFile(config, []byte(s.Config), 0o644); err != nil {
 		return err
 	}
 	cmd := builder(ctx, dir, "mmdebstrap", "--quiet", "--variant=minbase",
 		"--aptopt="+config, "--aptopt=APT::Install-Recommends \"false\"",
 		"--dpkgopt=force-unsafe-io",
 		"--include="+strings.Join(basePackages, ","), release, root, "-")
-	cmd.Stdin = strings.NewReader(s.list())
+	cmd.Stdin = strings.NewReader(s.List(release, ""))
 	if err := run(cmd); err != nil {
 		return err
 	}
@@ -357,7 +359,7 @@ func (l *Lab) buildBase(ctx context.Context, s sources, dir string) error {
 	return os.Remove(config)
 }
 
-func (l *Lab) buildLayer(ctx context.Context, s sources, h *Host, dir string) error {
+func (l *Lab) buildLayer(ctx context.Context, s archive.Sources, h *Host, dir string) error {
 	upper := filepath.Join(dir, "upper")
 	return l.withBuildRoot(ctx, s, upper, dir, func(root string) error {
 		install := append([]string{"apt-get", "-qq", "-y", "install"}, h.Packages...)
@@ -375,7 +377,7 @@ func (l *Lab) buildLayer(ctx context.Context, s sources, h *Host, dir string) er
 
 // withBuildRoot lays a writable folder over the base, with what apt needs to
 // download, for as long as f runs.
-func (l *Lab) withBuildRoot(ctx context.Context, s sources, upper, dir string, f func(root string) error) (err error) {
+func (l *Lab) withBuildRoot(ctx context.Context, s archive.Sources, upper, dir string, f func(root string) error) (err error) {
 	root, work := filepath.Join(dir, "root"), filepath.Join(dir, "work")
 	for _, d := range []string{upper, root, work, filepath.Join(l.cache, "debs", "partial")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -388,7 +390,7 @@ func (l *Lab) withBuildRoot(ctx context.Context, s sources, upper, dir string, f
 	defer func() {
 		err = errors.Join(err, unmountBelow(root), os.RemoveAll(work), os.Remove(root))
 	}()
-	remove, err := s.installInto(root)
+	remove, err := installSources(s, root)
 	defer func() { err = errors.Join(err, remove()) }()
 	if err != nil {
 		return err

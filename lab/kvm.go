@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/halinux/halinux/archive"
 )
 
 // kvm is a virtual machine of qemu with the machine's support, running Debian's
@@ -40,7 +42,7 @@ func (l *Lab) kernelDir() string {
 	return l.imageDir("kernel", l.baseDir(), strings.Join(kernelPackages, " "))
 }
 
-func (l *Lab) buildKernel(ctx context.Context, s sources, dir string) error {
+func (l *Lab) buildKernel(ctx context.Context, s archive.Sources, dir string) error {
 	upper := filepath.Join(dir, "upper")
 	if err := l.withBuildRoot(ctx, s, upper, dir, func(root string) error {
 		if err := run(inChroot(ctx, root, append([]string{"apt-get", "-qq", "-y", "install"}, kernelPackages...)...)); err != nil {

@@ -20,6 +20,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/halinux/halinux/archive"
 )
 
 //go:embed packages.txt
@@ -43,7 +45,7 @@ func (l *Lab) mirrorDir() string {
 
 func (l *Lab) signingKeyPath() string { return filepath.Join(l.cache, "mirror-key.asc") }
 
-func (l *Lab) buildMirror(ctx context.Context, from func() (sources, error)) error {
+func (l *Lab) buildMirror(ctx context.Context, from func() (archive.Sources, error)) error {
 	key, err := l.signingKey()
 	if err != nil {
 		return err

@@ -144,13 +144,6 @@ func TestParseImpairment(t *testing.T) {
 	}
 }
 
-func TestParseIndexTargets(t *testing.T) {
-	got := parseIndexTargets("Debian|Debian|main|http://a.example/debian/\nDebian|Debian-Security|main|http://s.example/sec/\nNode|Node|main|http://n.example/\nDebian|Debian|contrib|http://c.example/\n")
-	if got.archive != "http://a.example/debian" || got.security != "http://s.example/sec" {
-		t.Errorf("%+v", got)
-	}
-}
-
 func TestParsePrintURIs(t *testing.T) {
 	got := parsePrintURIs("'http://a.example/x_1.deb' x_1%3a2-1_amd64.deb 10 SHA256:ab\nE: no\n")
 	if !slices.Equal(got, []string{"x_1%3a2-1_amd64.deb"}) || withoutEpoch(got[0]) != "x_2-1_amd64.deb" {

@@ -101,6 +101,15 @@ func Platform(ctx *pulumi.Context) error {
 		ctx.Export("storageProvisioner", storage.Provisioner)
 	}
 
+	if edge != nil && edgeArgs.DNS != nil {
+		resolver, err := host.NewResolver(ctx, "resolver", c.resolver(baseArgs, current, edge))
+		if err != nil {
+			return err
+		}
+		maps.Copy(current, resolver.Hosts)
+	}
+
+	// After the resolver: pods are given their node's name servers as they start.
 	if clusterArgs := c.kubernetes(hosts); clusterArgs != nil {
 		clusterArgs.Authorities = authorities
 		at(clusterArgs.ControlPlanes)
@@ -112,12 +121,6 @@ func Platform(ctx *pulumi.Context) error {
 		maps.Copy(current, cluster.Hosts)
 		ctx.Export("kubernetesEndpoint", cluster.Endpoint)
 		ctx.Export("kubeconfig", cluster.Kubeconfig)
-	}
-
-	if edge != nil && edgeArgs.DNS != nil {
-		if _, err := host.NewResolver(ctx, "resolver", c.resolver(baseArgs, current, edge)); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ import (
 // Type is the component's token in the state; it never changes.
 const Type = "halinux:index:KubeadmCluster"
 
-// KubeadmCluster is the cluster. Its outputs are known when its first control
-// plane serves.
+// KubeadmCluster is the cluster. Its outputs are known when pods run on all nodes,
+// reach each other, and find names.
 type KubeadmCluster struct {
 	pulumi.ResourceState
 
@@ -94,15 +94,22 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 			return nil, err
 		}
 	}
-	for _, h := range args.Workers {
-		if _, err = apply(h.Name, []host.Phase{s.workers[h.Name]}, first); err != nil {
-			return nil, err
-		}
-	}
 	if _, err = apply(args.ControlPlanes[0].Name, s.cluster, nil); err != nil {
 		return nil, err
 	}
-	return c, c.outputs(ctx, args, authorities, first)
+	all := slices.Clone(before)
+	for _, h := range args.Workers {
+		done, err := apply(h.Name, []host.Phase{s.workers[h.Name]}, first)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, done...)
+	}
+	whole, err := apply(args.ControlPlanes[0].Name, []host.Phase{s.systemPods}, all)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.outputs(ctx, args, authorities, whole)
 }
 
 // outputs tells the rest of the program how the cluster is reached. They depend

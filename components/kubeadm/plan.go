@@ -38,6 +38,7 @@ type steps struct {
 	certificates  map[string]host.Phase // of control planes, side by side
 	workers       map[string]host.Phase
 	cluster       []host.Phase // on the first control plane: what the cluster itself is told
+	systemPods    host.Phase   // there, at the end: they run on all nodes
 }
 
 type hostPhase struct {
@@ -92,7 +93,8 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 		return nil, err
 	}
 	s.cluster = []host.Phase{nodes, flannel}
-	return s, nil
+	s.systemPods, err = host.NewPhase(phases, "system-pods")
+	return s, err
 }
 
 // ---- names, addresses, defaults -----------------------------------------------

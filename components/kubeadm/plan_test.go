@@ -95,7 +95,7 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	for _, h := range slices.Sorted(maps.Keys(s.workers)) {
 		all = append(all, stepPhase{"workers", h, s.workers[h]})
 	}
-	for _, p := range s.cluster {
+	for _, p := range append(slices.Clone(s.cluster), s.systemPods) {
 		all = append(all, stepPhase{"cluster", a.ControlPlanes[0].Name, p})
 	}
 	return all

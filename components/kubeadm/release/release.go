@@ -15,6 +15,9 @@ const (
 	Pause      = "3.10.2"
 )
 
+// Debian is the release that nodes run; programs of Debian in images are its.
+const Debian = "trixie"
+
 // Registry is what the images of a bundle are named after. It is no address:
 // containerd is told where it is, so that a bundle may move without a change of
 // any pod.

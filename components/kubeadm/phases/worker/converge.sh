@@ -16,3 +16,6 @@ ready() {
 	[ "$(kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node "$host" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]
 }
 wait_for 240 "the node is ready" ready || fail "the node $host does not become ready" "look at journalctl -u kubelet, and at kubectl describe node $host"
+# It is ready before its pods reach those of other nodes.
+network() { [ -e /run/flannel/subnet.env ] && { nft list tables | grep -q ' kube-proxy$' || nft list chain ip nat KUBE-SERVICES; }; }
+wait_for 240 "its pods reach the cluster" network || fail "flannel and kube-proxy do not run on $host" "look at the logs below /var/log/pods"
