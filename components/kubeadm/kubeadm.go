@@ -6,7 +6,7 @@
 // to package host ([KubeadmClusterArgs.Flows] says which traffic it needs) and
 // the endpoint to package haedge ([KubeadmClusterArgs.Service]).
 //
-// Not proven yet, and so not part of the platform: docs/open.md lists what is
+// Not proven yet, and so not in the lab's own stack: docs/open.md lists what is
 // missing.
 package kubeadm
 
