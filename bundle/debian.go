@@ -78,7 +78,7 @@ func (o Options) listed(apt aptGet, dir string) (files, missing []string, err er
 	// Not in dir: apt leaves out what lies there already.
 	list, err := apt("/", append([]string{"--print-uris", "-qq", "download"}, nftPackages...)...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Debian's %s does not have all of %s: %w: %s", release.Debian, strings.Join(nftPackages, " "), err, bytes.TrimSpace(list))
+		return nil, nil, fmt.Errorf("packages of %s: Debian's %s does not have all: %w: %s", strings.Join(nftPackages, " "), release.Debian, err, bytes.TrimSpace(list))
 	}
 	for line := range strings.Lines(string(list)) {
 		// 'address' name size checksum
