@@ -148,7 +148,7 @@ bench: setup pulumi binaries
 	$(step) 'benchmarks: the same work by Ansible and by halinux, then simulated hosts'
 	@go build -o bin/ ./tests/bench
 	@failed=; \
-	bin/bench -runs $${HALINUX_RUNS:-5} ansible || failed=yes; \
+	bin/bench -runs $${HALINUX_BENCH_RUNS:-5} ansible || failed=yes; \
 	bin/bench hosts || failed=yes; \
 	[ -z "$$failed" ]
 
