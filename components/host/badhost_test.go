@@ -51,6 +51,33 @@ func TestPreflightNamesAReadOnlyFileSystem(t *testing.T) {
 	assert.Contains(t, out, "finding\t/var is read-only\tlook for errors of the disk")
 }
 
+// Corosync leaves its unit's control group, to run in real time.
+func TestPreflightKnowsItsOwnPorts(t *testing.T) {
+	const finding = "finding\t10.10.0.31:5405 is taken by users:((\"corosync\",pid=1,fd=28))\tstop and remove it: the port is needed\n"
+	for name, c := range map[string]struct{ units, main, want string }{
+		"ours":                          {"pacemaker.service\ncorosync.service\n", "1", ""},
+		"not the one that we started":   {"pacemaker.service\ncorosync.service\n", "77", finding},
+		"nothing of ours is here":       {"", "1", finding},
+		"of a unit that is not of ours": {"pacemaker.service\n", "1", finding},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fakes := t.TempDir()
+			for program, text := range map[string]string{
+				"ss":        `case $* in *:5405*) echo 'UNCONN 0 0 10.10.0.31:5405 0.0.0.0:* users:(("corosync",pid=1,fd=28))' ;; esac`,
+				"systemctl": `case $* in *corosync.service*) echo ` + c.main + ` ;; *) echo 0 ;; esac`,
+			} {
+				require.NoError(t, os.WriteFile(filepath.Join(fakes, program), []byte("#!/bin/sh\n"+text+"\n"), 0o755))
+			}
+			units := filepath.Join(t.TempDir(), "units")
+			require.NoError(t, os.WriteFile(units, []byte(c.units), 0o644))
+			out := look(t, "", "mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin; cp "+fakes+"/* /usr/local/sbin\n"+
+				"mount -t tmpfs -o mode=755 tmpfs /var; mkdir -p /var/lib/halinux/phases/cluster /var/tmp; cp "+units+" /var/lib/halinux/phases/cluster/units",
+				map[string]string{"ports": "udp/5405"})
+			assert.Equal(t, c.want != "", strings.Contains(out, finding), "%s", out)
+		})
+	}
+}
+
 func TestPreflightNamesAnAccountThatMayNotBecomeRoot(t *testing.T) {
 	out := look(t, "setpriv --reuid=nobody --clear-groups", "", nil)
 	assert.Equal(t, "finding\tnobody may not become root\tallow it sudo without a password, or come in as root\n", out)
