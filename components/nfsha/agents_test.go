@@ -2,6 +2,7 @@ package nfsha
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ func (c *cluster) agent(script, action string, parameters ...string) (int, strin
 	c.t.Helper()
 	c.write("ocf/ocf-shellfuncs", `OCF_SUCCESS=0 OCF_ERR_GENERIC=1 OCF_ERR_UNIMPLEMENTED=3 OCF_ERR_CONFIGURED=6 OCF_NOT_RUNNING=7
 ocf_exit_reason() { echo "$*"; }
+ocf_is_probe() { [ "$HALINUX_PROBE" = yes ]; }
 check_binary() { command -v "$1" >/dev/null || exit 5; }
 `)
 	text, err := phases.ReadFile("phases/cluster/" + script)
@@ -29,7 +31,10 @@ check_binary() { command -v "$1" >/dev/null || exit 5; }
 	cmd.Env = append(os.Environ(), "PATH="+c.dir+"/bin:"+os.Getenv("PATH"), "OCF_FUNCTIONS_DIR="+c.dir+"/ocf",
 		"HALINUX_PROC="+c.dir, "HA_RSCTMP="+c.dir, "HA_BIN="+c.dir+"/bin")
 	for _, p := range parameters {
-		cmd.Env = append(cmd.Env, "OCF_RESKEY_"+p)
+		if !strings.HasPrefix(p, "HALINUX_") {
+			p = "OCF_RESKEY_" + p
+		}
+		cmd.Env = append(cmd.Env, p)
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -100,6 +105,55 @@ func TestServerAgent(t *testing.T) {
 	})
 }
 
+// What somebody has changed by hand is set right where it is: a restart of the
+// resource would take the export from clients that are at work.
+func TestProjectAgent(t *testing.T) {
+	c := &cluster{t, t.TempDir()}
+	c.program("findmnt", `[ ! -e "$dir/unmounted" ] && echo xfs`)
+	c.program("xfs_io", `case $* in *lsproj*) echo "projid = $(cat "$dir/number" 2>/dev/null)" ;; *chproj*) echo 7 >"$dir/number" ;; esac`)
+	c.program("xfs_quota", `case $* in *report*) echo "#7 0 0 $(cat "$dir/limit" 2>/dev/null) 00" ;; *limit*) [ ! -e "$dir/refused" ] || exit 1; echo 20480 >"$dir/limit" ;; esac`)
+	c.program("exportfs", `touch "$dir/etab"
+case $1 in
+-s) cat "$dir/etab" ;;
+-u) echo "$*" >>"$dir/withdrawn"; grep -v " ${2%%:*}(" "$dir/etab" >"$dir/left" || :; mv "$dir/left" "$dir/etab" ;;
+-o) grep -q " ${3%%:*}(" "$dir/etab" || echo "${3#*:} ${3%%:*}($2)" >>"$dir/etab" ;;
+esac`)
+	parameters := []string{"root=" + c.dir, "name=home", "number=7", "quota=20", "clients=10.10.0.41 10.10.0.42", "options=rw,sync",
+		"mode=0755", fmt.Sprintf("owner=%d:%d", os.Getuid(), os.Getgid())}
+	do := func(action string, more ...string) int {
+		t.Helper()
+		code, said := c.agent("project.sh", action, append(parameters, more...)...)
+		t.Log(said)
+		return code
+	}
+	const both = "/home 10.10.0.41(rw,sync,fsid=7)\n"
+	assert.Equal(t, 7, do("monitor", "HALINUX_PROBE=yes"), "a probe starts nothing")
+	assert.Empty(t, c.read("etab"))
+	assert.Equal(t, 0, do("start"))
+	assert.Contains(t, c.read("etab"), both)
+	assert.Equal(t, "20480\n", c.read("limit"))
+
+	c.write("limit", "0\n")
+	c.write("etab", c.dir+"/home 10.10.0.42(rw,sync,fsid=7)\n")
+	assert.Equal(t, 0, do("monitor", "HALINUX_PROBE=yes"))
+	assert.Equal(t, "0\n", c.read("limit"), "a probe changes nothing")
+	assert.Equal(t, 0, do("monitor"))
+	assert.Equal(t, "20480\n", c.read("limit"))
+	assert.Contains(t, c.read("etab"), both)
+	_, err := os.Stat(filepath.Join(c.dir, "withdrawn"))
+	assert.ErrorIs(t, err, os.ErrNotExist, "no client loses it for a moment")
+
+	c.write("limit", "0\n")
+	c.write("refused", "")
+	assert.Equal(t, 1, do("monitor"), "it cannot be set right")
+	require.NoError(t, os.Remove(filepath.Join(c.dir, "refused")))
+
+	assert.Equal(t, 0, do("stop"))
+	assert.Empty(t, c.read("etab"))
+	c.write("unmounted", "")
+	assert.Equal(t, 7, do("monitor"))
+}
+
 func TestTickleAgent(t *testing.T) {
 	c := &cluster{t, t.TempDir()}
 	require.NoError(t, os.Mkdir(filepath.Join(c.dir, "list"), 0o755))
@@ -131,4 +185,41 @@ func TestTickleAgent(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(c.dir, "list")))
 	assert.Equal(t, 0, do("monitor"))
 	assert.Equal(t, 0, do("stop"))
+}
+
+// The replicated volume grows some time after it was told to: the file system
+// has to wait for it.
+func TestVolumeGrows(t *testing.T) {
+	grow := func(t *testing.T, role, after string) (*cluster, string, error) {
+		c := &cluster{t, t.TempDir()}
+		c.write("size", "838860800\n") // 800 MiB
+		c.program("drbdadm", `case $1 in role) echo `+role+` ;; resize) echo >"$dir/told" ;; esac`)
+		c.program("blockdev", `if [ -e "$dir/told" ]; then echo >>"$dir/told"; [ "$(wc -l <"$dir/told")" -le `+after+` ] || echo 943718400 >"$dir/size"; fi
+cat "$dir/size"`)
+		c.program("cibadmin", ``)
+		c.program("findmnt", ``)
+		c.program("xfs_growfs", `cp "$dir/size" "$dir/grown"`)
+		script, err := phases.ReadFile("phases/volume/converge.sh")
+		require.NoError(t, err)
+		cmd := exec.Command("sh", "-euc", `say() { echo "$*"; }
+fail() { echo "error: $1"; exit 1; }
+wait_for() { n=0; shift 2; until "$@"; do n=$((n + 1)); [ $n -lt 5 ] || return 1; done; }
+resource=nfs root=/srv/nfs first=yes size=900
+`+string(script))
+		cmd.Env = append(os.Environ(), "PATH="+c.dir+"/bin:"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		return c, string(out), err
+	}
+	c, said, err := grow(t, "Primary/Secondary", "3")
+	require.NoError(t, err, said)
+	assert.Contains(t, said, "growing to 900 MiB")
+	assert.Equal(t, "943718400\n", c.read("grown"), "the file system was told too early")
+
+	c, said, err = grow(t, "Secondary/Primary", "0")
+	require.NoError(t, err, said)
+	assert.Empty(t, c.read("told"), "that is for the one that serves")
+
+	_, said, err = grow(t, "Primary/Secondary", "99")
+	require.Error(t, err)
+	assert.Contains(t, said, "the replicated volume is as small as before")
 }

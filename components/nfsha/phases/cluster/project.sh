@@ -86,14 +86,25 @@ stop() {
 	done
 }
 
-monitor() {
+# as_wanted: exported to all clients, with its quota.
+as_wanted() {
 	list=$(exported)
-	[ -n "$list" ] || return "$OCF_NOT_RUNNING"
-	mounted || return "$OCF_NOT_RUNNING"
 	for client in $clients; do
-		printf '%s\n' "$list" | grep -qxF "$client" || { ocf_exit_reason "$directory is not exported to $client"; return "$OCF_ERR_GENERIC"; }
+		printf '%s\n' "$list" | grep -qxF "$client" || { ocf_exit_reason "$directory is not exported to $client"; return 1; }
 	done
-	[ "$(limit_of)" = $((quota * 1024)) ] || { ocf_exit_reason "the quota of $name is not $quota MiB"; return "$OCF_ERR_GENERIC"; }
+	[ "$(limit_of)" = $((quota * 1024)) ] || { ocf_exit_reason "the quota of $name is not $quota MiB"; return 1; }
+}
+
+# monitor sets right what somebody has changed. To be stopped and started for it
+# would take the export away for a moment, and clients that ask in it are told
+# that their files are gone (ESTALE).
+monitor() {
+	mounted || return "$OCF_NOT_RUNNING"
+	if ocf_is_probe; then
+		[ -n "$(exported)" ] || return "$OCF_NOT_RUNNING"
+		return "$OCF_SUCCESS"
+	fi
+	as_wanted || { apply && as_wanted; } || return "$OCF_ERR_GENERIC"
 }
 
 case ${1:-} in

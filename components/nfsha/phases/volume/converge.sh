@@ -41,6 +41,9 @@ if [ "$(drbdadm role "$resource" 2>/dev/null | cut -d/ -f1)" = Primary ]; then
 	if [ $((size - have)) -gt $((4 + size / 16384)) ]; then
 		say "growing to $size MiB"
 		drbdadm resize "$resource" || fail "the replicated volume did not grow" "its words are above; both hosts must have grown their own before"
+		# It grows once the other host has answered.
+		grown() { [ $(($(blockdev --getsize64 /dev/drbd0) / 1048576)) -gt "$have" ]; }
+		wait_for 60 "the replicated volume has grown" grown || fail "the replicated volume is as small as before" "have both hosts grown their own, and are they connected?"
 	fi
 	! findmnt -n "$root" >/dev/null || xfs_growfs "$root" >/dev/null || fail "the file system did not grow" "its words are above"
 fi
