@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,8 +23,12 @@ import (
 	"github.com/halinux/halinux/tests/report"
 )
 
-// storageGroup is the lab's group of storage hosts and NFS clients.
-const storageGroup = "storage"
+const (
+	// storageGroup is the lab's group of storage hosts and NFS clients.
+	storageGroup = "storage"
+	// storageKey is where the storage stands in the settings.
+	storageKey = "halinux:storage"
+)
 
 // store is what a storage scenario works with.
 type store struct {
@@ -83,6 +88,31 @@ func (s *store) other(host string) string {
 		return s.hosts[1]
 	}
 	return s.hosts[0]
+}
+
+// size is what the volume below the replica has, in MiB: growing cannot be taken
+// back, so it may be more than the settings say.
+func (s *store) size() (int, error) {
+	out, err := s.try(s.hosts[0], "lvs --noheadings --nosuffix --units m -o lv_size "+s.volume)
+	if err != nil {
+		return 0, err
+	}
+	mib, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
+	return int(mib), err
+}
+
+// sized are the settings with as many MiB more as are given than the volume has.
+func (s *store) sized(t testing.TB, more int) []Change {
+	t.Helper()
+	mib, err := s.size()
+	if err != nil {
+		t.Fatalf("the size of %s: %v", s.volume, err)
+	}
+	var changes []Change
+	for _, h := range s.hosts {
+		changes = append(changes, Set(mib+more, storageKey, "disks", h, "groups", "0", "volumes", "0", "size"))
+	}
+	return changes
 }
 
 // build compiles one of the programs that run on hosts.
@@ -304,7 +334,11 @@ func (s *store) Restore(t testing.TB) (helped bool) {
 		t.Logf("not whole four minutes after the heal: %v", err)
 		// As a user would, with open eyes.
 		helped = true
-		if r := s.Do(t, "up", Set("detect", "halinux:drift")); r.Code != 0 {
+		changes := []Change{Set("detect", "halinux:drift")}
+		if _, err := s.size(); err == nil {
+			changes = append(changes, s.sized(t, 0)...)
+		}
+		if r := s.Do(t, "up", changes...); r.Code != 0 {
 			t.Logf("up failed:\n%s", tail(r.Output()))
 		}
 		if _, err := poll(3*time.Minute, paced(s.Whole)); err != nil {

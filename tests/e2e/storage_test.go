@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,8 @@ var storageScenarios = []storageScenario{
 	{id: "F25", what: "the serving host dies and cannot be fenced", run: cannotFence},
 	{id: "F33", what: "the primary dies while the other replica catches up", run: diesInResync},
 	{id: "F27", what: "both storage hosts die, one after the other, and return", run: bothDie},
+	{id: "replace", what: "a fresh machine takes the place of the host that does not serve", run: hostReplaced, full: true},
+	{id: "grow", what: "the volume grows", run: volumeGrows, full: true},
 	{id: "bench-nfs", what: "fio: a client against the volume itself, with and without the replica", run: measureFio, full: true},
 	{id: "F37", what: "no storage for a while", run: goneForLong, full: true},
 }
@@ -140,8 +143,9 @@ func partsNote(all []part) string {
 }
 
 // failover does something to the host that serves while clients write, waits
-// until the other one serves and all writers go on, and judges what was written.
-func (s *store) failover(t *testing.T, limit float64, fault func(primary string)) {
+// until the other one serves and all writers go on, lets the first one return,
+// and judges what was written while it does.
+func (s *store) failover(t *testing.T, limit float64, fault, back func(primary string)) {
 	t.Helper()
 	w := s.work(t)
 	from := s.serving(t)
@@ -149,6 +153,7 @@ func (s *store) failover(t *testing.T, limit float64, fault func(primary string)
 	fault(from)
 	w.movedTo(t, s.other(from), faulted, 4*time.Minute)
 	w.Steady(t, 3*time.Minute)
+	back(from)
 	r := w.Stop(t)
 	s.stalled(t, w, r, faulted, limit)
 }
@@ -188,7 +193,10 @@ func (s *store) stalled(t testing.TB, w *work, r result, faulted time.Time, limi
 
 // plannedMove is a move by hand, back included.
 func plannedMove(t *testing.T, s *store) {
-	s.failover(t, 10, func(primary string) { s.On(t, primary, "crm_standby --update on --node "+primary) })
+	standby := func(how string) func(string) {
+		return func(primary string) { s.On(t, primary, "crm_standby "+how+" --node "+primary) }
+	}
+	s.failover(t, 10, standby("--update on"), standby("--delete"))
 }
 
 // lockAcross moves the service away and back at once, while clients may still be
@@ -213,13 +221,13 @@ func lockAcross(t *testing.T, s *store) {
 }
 
 func powerCut(t *testing.T, s *store) {
-	s.failover(t, 20, func(primary string) { s.Lab(t, "crash", primary) })
+	s.failover(t, 20, func(primary string) { s.Lab(t, "crash", primary) }, func(primary string) { s.Lab(t, "restart", primary) })
 }
 
 func kernelReset(t *testing.T, s *store) {
 	s.failover(t, 20, func(primary string) {
 		s.On(t, primary, "echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &")
-	})
+	}, func(string) {}) // it boots by itself
 }
 
 // ---- the server and its disks ----------------------------------------------------
@@ -515,6 +523,11 @@ func cannotFence(t *testing.T, s *store) {
 	primary := s.serving(t)
 	survivor := s.other(primary)
 	value := strings.TrimSpace(s.On(t, primary, option+"--query --quiet"))
+	wait, err := strconv.Atoi(strings.TrimSuffix(value, "s"))
+	if err != nil {
+		t.Fatalf("the time for which a fencing is waited for: %q", value)
+	}
+	quiet := time.Duration(wait)*time.Second + promotes
 	s.On(t, primary, option+"--update 0")
 	restored := false
 	restore := func() {
@@ -539,7 +552,7 @@ func cannotFence(t *testing.T, s *store) {
 		return fmt.Errorf("%+v", c.Nodes)
 	}))
 	told := time.Since(crashed)
-	promoted, _ := w.halted(t, crashed, 45*time.Second)
+	promoted, _ := w.halted(t, crashed, quiet)
 	var clear []string
 	for _, e := range w.watch.since(survivor, crashed) {
 		if strings.Contains(e.text, "pacemaker-") && (strings.Contains(e.text, "fenc") || strings.Contains(e.text, "stonith")) {
@@ -551,7 +564,7 @@ func cannotFence(t *testing.T, s *store) {
 	} else {
 		t.Logf("%d lines of the survivor's journal, the last one: %s", len(clear), clear[len(clear)-1])
 	}
-	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "promoted all the same", Unit: "hosts", Value: float64(promoted), Note: fmt.Sprintf("shown as unclean after %.1f s, not promoted for 45 s more", told.Seconds())})
+	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "promoted all the same", Unit: "hosts", Value: float64(promoted), Note: fmt.Sprintf("shown as unclean after %.1f s, not promoted for %.0f s more", told.Seconds(), quiet.Seconds())})
 	s.Lab(t, "up", storageGroup)
 	w.Steady(t, 4*time.Minute)
 	restore()

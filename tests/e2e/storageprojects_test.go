@@ -5,21 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/halinux/halinux/tests/report"
 	"github.com/halinux/halinux/tests/sshkey"
 )
 
-// volumesUser comes in for the provisioner, and storageKey is where the storage
-// stands in the settings.
-const (
-	volumesUser = "halinux-volumes"
-	storageKey  = "halinux:storage"
-)
+// volumesUser comes in for the provisioner.
+const volumesUser = "halinux-volumes"
 
 // projectsChange adds a project, grows and removes it, and has volumes made on
 // demand, while clients write to another project: none of it may disturb them.
@@ -41,22 +39,23 @@ func projectsChange(t *testing.T, s *store) {
 		return strings.TrimSpace(s.On(t, client, "df -m --output=size "+folder+" | tail -n 1"))
 	}
 	defer func() { _, _ = s.try(client, "umount -l "+folder) }()
+	up := func(changes ...Change) { s.Up(t, append(changes, s.sized(t, 0)...)...) }
 
 	s.staying(t, 5, func(_ *work, primary string) {
-		s.Up(t, with(50), provisioner)
+		up(with(50), provisioner)
 		s.On(t, client, fmt.Sprintf("mkdir -p %[1]s; timeout 50 mount -t nfs4 -o %[2]s %[3]s:%[4]s %[1]s; echo kept >%[1]s/kept; sync %[1]s/kept", folder, s.options, s.vip, dir))
 		if got := size(); got != "50" {
 			t.Errorf("the new project has %s MiB for the client, not 50", got)
 		}
 		s.volumes(t, key, primary)
 
-		s.Up(t, with(80), provisioner)
+		up(with(80), provisioner)
 		if got := size(); got != "80" {
 			t.Errorf("the project has %s MiB for the client after it grew, not 80", got)
 		}
 		s.On(t, client, "umount "+folder)
 
-		s.Up(t)
+		up()
 		if _, err := s.try(client, fmt.Sprintf("timeout 20 mount -t nfs4 -o %s,retry=0 %s:%s %s", s.options, s.vip, dir, folder)); err == nil {
 			t.Error("a project that was removed can still be mounted")
 		}
@@ -69,10 +68,65 @@ func projectsChange(t *testing.T, s *store) {
 			}
 		}
 
-		s.Up(t, Set([]any{extra}, storageKey, "purge"))
+		up(Set([]any{extra}, storageKey, "purge"))
 		s.On(t, primary, "[ ! -e "+dir+" ]")
-		s.Up(t)
+		up()
 	})
+}
+
+// volumeGrows makes the volume larger while clients write.
+func volumeGrows(t *testing.T, s *store) {
+	const more = 20 // MiB
+	// What a host has of the volume: LVM's, DRBD's and the file system's part.
+	parts := func(host string) (sizes [3]int) {
+		out := s.On(t, host, "blockdev --getsize64 /dev/"+s.volume+" /dev/drbd0; df -B1 --output=size /srv/"+s.name+" | tail -n 1")
+		for i, word := range strings.Fields(out) {
+			bytes, err := strconv.Atoi(word)
+			if err != nil || i > 2 {
+				t.Fatalf("sizes on %s: %q", host, out)
+			}
+			sizes[i] = bytes >> 20
+		}
+		return sizes
+	}
+	s.staying(t, 5, func(_ *work, primary string) {
+		before := parts(primary)
+		s.Up(t, s.sized(t, more)...)
+		after := parts(primary)
+		for i, part := range []string{"volume", "replica", "file system"} {
+			if grown := after[i] - before[i]; grown < more-2 || grown > more+2 {
+				t.Errorf("the %s has grown from %d to %d MiB, not by %d", part, before[i], after[i], more)
+			}
+		}
+		Until(t, 2*time.Minute, "the replicas to be equal", paced(s.Whole))
+	})
+}
+
+// hostReplaced gives a fresh machine the name of the host that does not serve,
+// and lets it serve in the end.
+func hostReplaced(t *testing.T, s *store) {
+	const mib = 40
+	w := s.work(t)
+	primary := s.serving(t)
+	fresh := s.other(primary)
+	big := "/mnt/" + s.project + "/older"
+	sum := s.On(t, s.clients[0], fmt.Sprintf("dd if=/dev/urandom of=%s bs=1M count=%d conv=fsync 2>/dev/null; sha256sum <%s", big, mib, big))
+	s.Lab(t, "replace", fresh)
+	w.Steady(t, 3*time.Minute)
+	began := time.Now()
+	s.Up(t, s.sized(t, 0)...)
+	Until(t, 4*time.Minute, "the fresh host to be equal", paced(s.Whole))
+	took := time.Since(began)
+	moved := time.Now()
+	s.On(t, primary, "halinux-storage move")
+	w.movedTo(t, fresh, moved, time.Minute)
+	w.Steady(t, 3*time.Minute)
+	w.Stop(t)
+	if now := s.On(t, s.clients[1], "echo 3 >/proc/sys/vm/drop_caches; sha256sum <"+big); now != sum {
+		t.Errorf("what was written before the host was replaced is another file on it: %s, it was %s", now, sum)
+	}
+	s.On(t, s.clients[0], "rm -f "+big)
+	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "from the fresh host to two equal replicas", Unit: "s", Value: took.Seconds(), Note: fmt.Sprintf("%s, then served by it", fresh)})
 }
 
 // ask has the provisioner's program run on a host.
