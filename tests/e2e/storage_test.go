@@ -41,6 +41,7 @@ var storageScenarios = []storageScenario{
 	{id: "F33", what: "the primary dies while the other replica catches up", run: diesInResync},
 	{id: "F27", what: "both storage hosts die, one after the other, and return", run: bothDie},
 	{id: "replace", what: "a fresh machine takes the place of the host that does not serve", run: hostReplaced, full: true},
+	{id: "disks", what: "arrays and a volume group are made, lose disks, get others and grow", run: arraysMade, full: true},
 	{id: "grow", what: "the volume grows", run: volumeGrows, full: true},
 	{id: "bench-nfs", what: "fio: a client against the volume itself, with and without the replica", run: measureFio, full: true},
 	{id: "F37", what: "no storage for a while", run: goneForLong, full: true},
