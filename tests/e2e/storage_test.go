@@ -180,7 +180,12 @@ func (s *store) stalled(t testing.TB, w *work, r result, faulted time.Time, limi
 		events = append(events, w.watch.since(h, faulted)...)
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
-	all := parts(events, faulted, r.stall.End())
+	// A fault may be noticed long before anybody has to wait for it.
+	from := faulted
+	if r.stall.From.After(from) {
+		from = r.stall.From
+	}
+	all := parts(events, from, r.stall.End())
 	s.Record(t, report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "longest stall of the writers", Unit: "s", Value: r.stall.For.Seconds(), Limit: limit,
 		Note: partsNote(all)})
 	for _, p := range all {
