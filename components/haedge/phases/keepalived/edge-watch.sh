@@ -3,19 +3,35 @@
 # is held here, which happens when the edges cannot hear each other's adverts
 # but the network passes everything else. It tells the journal (priority alert),
 # the node exporter, and the drift check by /run/halinux/held-twice.
+#
+# It also announces a VIP for the first half minute that it is held here. The one
+# that held it may be cut off from this edge, and takes some seconds to find out
+# that it is; until then its packets and answers tell neighbours its own hardware
+# address again, and when it lets go they would keep that for up to a minute.
 set -eu
 metrics=/var/lib/prometheus/node-exporter
-before=
+announcements=10 # one a round, of some three seconds
+before='' left=''
 while :; do
-	twice=
+	twice='' now=''
 	for pair; do
 		vip=${pair%:*} interface=${pair#*:}
 		ip -4 -o address show dev "$interface" | grep -qF " $vip/32 " || continue
+		case " $left " in
+		*" $vip="*) n=${left#*" $vip="} n=${n%% *} ;;
+		*) n=$announcements ;;
+		esac
+		if [ "$n" -gt 0 ]; then
+			arping -U -q -c 1 -I "$interface" "$vip" || :
+			n=$((n - 1))
+		fi
+		now="$now $vip=$n"
 		# Duplicate address detection: exit 1 when somebody else answers.
 		rc=0
 		arping -D -q -c 1 -w 1 -I "$interface" "$vip" || rc=$?
 		[ $rc != 1 ] || twice="$twice $vip"
 	done
+	left=$now
 	if [ "$twice" != "$before" ]; then
 		if [ -n "$twice" ]; then
 			logger -t halinux-edge -p daemon.alert "held by another edge too:$twice; do VRRP packets (IP protocol 112) pass between the edges?"
