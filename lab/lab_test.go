@@ -489,7 +489,9 @@ systemd-run -q --on-active=1 systemctl restart systemd-networkd`)
 				return err == nil && strings.HasSuffix(out, ": "+card)
 			}
 		}
-		b.until("bond", 30*time.Second, func() bool { return active("eth0")() || active("eth1")() })
+		// A session that is under way when the bond takes the address over hangs
+		// until ssh gives it up, after a minute (ServerAliveInterval).
+		b.until("bond", 2*time.Minute, func() bool { return active("eth0")() || active("eth1")() })
 		for _, cards := range [][2]string{{"eth0", "eth1"}, {"eth1", "eth0"}, {"eth0", "eth1"}} {
 			pulled, other := cards[0], cards[1]
 			b.must("cut", "three", pulled)
