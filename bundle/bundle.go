@@ -224,8 +224,8 @@ func checksums(paths []string) (map[string]string, error) {
 	return sums, nil
 }
 
-// install puts a program into the bundle: as a second name of the same file
-// where that can be, so that it takes no room.
+// install puts a program into a folder, whole or not at all: as a second name of
+// the same file where that can be, so that it takes no room.
 func install(from, to string) (int64, error) {
 	info, err := os.Stat(from)
 	if err != nil {
@@ -234,8 +234,11 @@ func install(from, to string) (int64, error) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return 0, err
 	}
-	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, err
+	part := to + ".new"
+	for _, old := range []string{part, to} {
+		if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return 0, err
+		}
 	}
 	if os.Link(from, to) == nil {
 		return info.Size(), nil
@@ -245,10 +248,13 @@ func install(from, to string) (int64, error) {
 		return 0, err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	out, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if err != nil {
 		return 0, err
 	}
 	_, err = io.Copy(out, in)
-	return info.Size(), errors.Join(err, out.Close())
+	if err := errors.Join(err, out.Close()); err != nil {
+		return 0, err
+	}
+	return info.Size(), os.Rename(part, to)
 }
