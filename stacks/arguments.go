@@ -76,10 +76,10 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 	if cluster := c.kubernetes(hosts); cluster != nil {
 		var edges []string
 		if edge != nil {
-			edges = names(edge.Hosts)
+			edges = host.Names(edge.Hosts)
 		}
 		args.Firewall.Flows = append(args.Firewall.Flows, cluster.Flows(edges)...)
-		args.Firewall.Forward = slices.Concat(args.Firewall.Forward, names(cluster.ControlPlanes), names(cluster.Workers))
+		args.Firewall.Forward = slices.Concat(args.Firewall.Forward, host.Names(cluster.ControlPlanes), host.Names(cluster.Workers))
 	}
 	args.Packages.Sources = slices.Clone(args.Packages.Sources)
 	for i := range args.Packages.Sources {
@@ -164,14 +164,6 @@ func (c *Config) kubernetes(hosts []host.Host) *kubeadm.KubeadmClusterArgs {
 		args.Workers = append(args.Workers, hosts[i])
 	}
 	return &args
-}
-
-func names(hosts []host.Host) []string {
-	var all []string
-	for _, h := range hosts {
-		all = append(all, h.Name)
-	}
-	return all
 }
 
 // storage are the arguments of the storage, or nil where there is none.

@@ -76,10 +76,7 @@ func plan(a *HAEdgeArgs, s secrets) (map[string][]host.Phase, error) {
 }
 
 func (a *HAEdgeArgs) hostNames() []string {
-	var names []string
-	for _, h := range a.Hosts {
-		names = append(names, h.Name)
-	}
+	names := host.Names(a.Hosts)
 	slices.Sort(names)
 	return names
 }

@@ -191,3 +191,12 @@ func (s SSH) connection() (remote.ConnectionInput, error) {
 	}
 	return c, nil
 }
+
+// Names are the names of hosts, in their order.
+func Names(hosts []Host) []string {
+	var names []string
+	for _, h := range hosts {
+		names = append(names, h.Name)
+	}
+	return names
+}

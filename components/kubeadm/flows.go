@@ -19,7 +19,7 @@ const (
 // Flows are the traffic that the cluster needs, for the firewall of every host.
 // The edges' own addresses are among those that reach API servers.
 func (a *KubeadmClusterArgs) Flows(edges []string) []host.Flow {
-	masters, nodes := namesOf(a.ControlPlanes), namesOf(slices.Concat(a.ControlPlanes, a.Workers))
+	masters, nodes := host.Names(a.ControlPlanes), host.Names(slices.Concat(a.ControlPlanes, a.Workers))
 	flows := []host.Flow{
 		{Name: "kubeadm: api", To: masters, Protocol: "tcp", Ports: []int{apiPort}, From: append(slices.Clone(nodes), edges...)},
 		{Name: "kubeadm: etcd", To: masters, Protocol: "tcp", Ports: []int{etcdPort, etcdPort + 1}, From: masters},

@@ -49,7 +49,7 @@ type hostPhase struct {
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
 	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
-	masters, workers := namesOf(a.ControlPlanes), namesOf(a.Workers)
+	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
 		preflight, err := a.preflightPhase(master, part)
@@ -98,14 +98,6 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 }
 
 // ---- names, addresses, defaults -----------------------------------------------
-
-func namesOf(hosts []host.Host) []string {
-	var names []string
-	for _, h := range hosts {
-		names = append(names, h.Name)
-	}
-	return names
-}
 
 func (a *KubeadmClusterArgs) name() string { return cmp.Or(a.Name, "kubernetes") }
 
@@ -420,7 +412,7 @@ func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulum
 // peers are the addresses of the other control planes.
 func (a *KubeadmClusterArgs) peers(h string) []string {
 	var peers []string
-	for _, o := range namesOf(a.ControlPlanes) {
+	for _, o := range host.Names(a.ControlPlanes) {
 		if o != h {
 			peers = append(peers, a.address(o))
 		}
@@ -434,7 +426,7 @@ const renewal = 30
 // certificatesPhase renews what kubeadm made, on a day of the week that is the
 // host's own: what is started anew is never started anew on two at a time.
 func (a *KubeadmClusterArgs) certificatesPhase(h string) (host.Phase, error) {
-	day := time.Weekday((slices.Index(namesOf(a.ControlPlanes), h) + 1) % 7).String()[:3]
+	day := time.Weekday((slices.Index(host.Names(a.ControlPlanes), h) + 1) % 7).String()[:3]
 	values := map[string]any{"Address": a.address(h), "Days": renewal, "Peers": a.peers(h), "Day": day}
 	files := []host.File{host.Embedded(phases, lib+"renew-certificates", "phases/certificates/renew.sh").Executable()}
 	for _, name := range []string{"halinux-kubernetes-certificates.service", "halinux-kubernetes-certificates.timer"} {

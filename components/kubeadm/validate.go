@@ -126,7 +126,7 @@ func (a *KubeadmClusterArgs) validateHosts(l *problem.List) {
 }
 
 func (a *KubeadmClusterArgs) validateNodes(l *problem.List) {
-	known := namesOf(slices.Concat(a.ControlPlanes, a.Workers))
+	known := host.Names(slices.Concat(a.ControlPlanes, a.Workers))
 	for _, name := range sortedKeys(a.Nodes) {
 		at, n := "nodes."+name, a.Nodes[name]
 		if !slices.Contains(known, name) {

@@ -128,21 +128,13 @@ func (a *NFSHAClusterArgs) root() string { return "/srv/" + a.name() }
 // state is where the server remembers its clients.
 func (a *NFSHAClusterArgs) state() string { return a.root() + "/.halinux/nfsdcld" }
 
-func namesOf(hosts []host.Host) []string {
-	var names []string
-	for _, h := range hosts {
-		names = append(names, h.Name)
-	}
-	return names
-}
-
 func (a *NFSHAClusterArgs) hostNames() []string {
-	names := namesOf(a.Hosts)
+	names := host.Names(a.Hosts)
 	slices.Sort(names)
 	return names
 }
 
-func (a *NFSHAClusterArgs) witnessNames() []string { return namesOf(a.Witnesses) }
+func (a *NFSHAClusterArgs) witnessNames() []string { return host.Names(a.Witnesses) }
 
 func (a *NFSHAClusterArgs) other(h string) string {
 	return slices.DeleteFunc(a.hostNames(), func(o string) bool { return o == h })[0]
