@@ -246,12 +246,27 @@ func TestBadInput(t *testing.T) {
 		"a check that trusts nobody":    {func(c tree) { site(c, 0)["backendTls"] = map[string]any{"serverName": "app.example.net"} }, []string{"edge.sites[0].backendTls.ca: is missing"}},
 		"an authority that nobody asks": {func(c tree) { site(c, 0)["certificate"] = map[string]any{} }, []string{"edge.acme: no site uses it"}},
 
-		"no witness":                     {func(c tree) { delete(storage(c), "witnesses") }, []string{"storage.witnesses: there is none"}},
-		"a witness that is not there":    {func(c tree) { storage(c)["witnesses"] = []any{"app1", "app9"} }, []string{`storage.witnesses[1]: the plan has no host "app9"`}},
-		"a witness that stores":          {func(c tree) { storage(c)["witnesses"] = []any{"store1"} }, []string{"storage.witnesses[0]: store1 is a storage host"}},
-		"one storage host":               {func(c tree) { hosts(c, 6)["roles"] = []any{} }, []string{"roles[3].min: 1 hosts have the role storage", "storage.role: 1 storage host", "storage.disks.store2: is not a storage host", `storage.fencing.agents[1].host: "store2" is not a storage host`}},
-		"no fencing":                     {func(c tree) { storage(c)["fencing"] = map[string]any{}; delete(c.at("secrets"), "fencing") }, []string{"storage.fencing: there is none"}},
-		"a VIP of the storage elsewhere": {func(c tree) { storage(c)["vip"] = "10.99.0.1" }, []string{"storage.vip: 10.99.0.1 is outside of the network lan"}},
+		"no witness":                             {func(c tree) { delete(storage(c), "witnesses") }, []string{"storage.witnesses: there is none"}},
+		"a witness that is not there":            {func(c tree) { storage(c)["witnesses"] = []any{"app1", "app9"} }, []string{`storage.witnesses[1]: the plan has no host "app9"`}},
+		"a witness that stores":                  {func(c tree) { storage(c)["witnesses"] = []any{"store1"} }, []string{"storage.witnesses[0]: store1 is a storage host"}},
+		"one storage host":                       {func(c tree) { hosts(c, 6)["roles"] = []any{} }, []string{"roles[3].min: 1 hosts have the role storage", "storage.role: 1 storage host", "storage.disks.store2: is not a storage host", `storage.fencing.agents[1].host: "store2" is not a storage host`}},
+		"no fencing":                             {func(c tree) { storage(c)["fencing"] = map[string]any{}; delete(c.at("secrets"), "fencing") }, []string{"storage.fencing: there is none"}},
+		"a VIP of the storage elsewhere":         {func(c tree) { storage(c)["vip"] = "10.99.0.1" }, []string{"storage.vip: 10.99.0.1 is outside of the network lan"}},
+		"a VIP of the storage that the edge has": {func(c tree) { storage(c)["vip"] = "10.20.0.100" }, []string{"storage.vip: 10.20.0.100 is edge.vips[0] (internal) too"}},
+		"agents and a watchdog":                  {func(c tree) { c.at("storage", "fencing")["watchdog"] = map[string]any{} }, []string{"storage.fencing.watchdog: agents are given too"}},
+		"an agent of nobody": {func(c tree) {
+			c.at("storage", "fencing", "agents", 1)["host"] = "store3"
+			delete(c.at("secrets", "fencing"), "store2")
+		}, []string{"storage.fencing.agents: none is for store2", `storage.fencing.agents[1].host: "store3" is not a storage host`}},
+		"a token too short": {func(c tree) { storage(c)["token"] = "100ms" }, []string{"storage.token: 100ms is outside"}},
+		"a watchdog too slow": {func(c tree) {
+			c.at("storage")["fencing"] = map[string]any{"watchdog": map[string]any{"timeout": "2m"}}
+			delete(c.at("secrets"), "fencing")
+		}, []string{"storage.fencing.watchdog.timeout: 2m0s is outside"}},
+		"one fsid twice": {func(c tree) { c.at("storage", "projects", 0)["id"] = 9; c.at("storage", "projects", 2)["id"] = 9 }, []string{"storage.projects[2].id: 9 is that of projects[0] (home) too"}},
+		"a disk in two places": {func(c tree) {
+			c.at("storage", "disks", "store2", "groups", 0)["devices"] = []any{"pair", "/dev/disk/by-id/nvme-eui.0025385b00000001"}
+		}, []string{"storage.disks.store2.groups[0].devices[1]: /dev/disk/by-id/nvme-eui.0025385b00000001 is arrays[0].members[0] too"}},
 		"replicas of two sizes":          {func(c tree) { c.at("storage", "disks", "store2", "groups", 0, "volumes", 0)["size"] = 1023996 }, []string{"storage.volume: data/nfs has 1023996 MiB on store2, 1024000 MiB on store1"}},
 		"a key of the storage":           {func(c tree) { storage(c)["fence"] = map[string]any{} }, []string{"storage.fence: is not a key"}},
 		"a project out of its directory": {func(c tree) { c.at("storage", "projects", 0)["name"] = "../etc" }, []string{`storage.projects[0].name: "../etc" would leave`}},

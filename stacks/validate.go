@@ -34,6 +34,11 @@ func (c *Config) Validate() problem.List {
 	var sl problem.List
 	if storage != nil {
 		sl = storage.Validate()
+		if edge != nil {
+			if i := slices.IndexFunc(edge.VIPs, func(v haedge.VIP) bool { return v.Address == storage.VIP }); i >= 0 {
+				sl.Add("vip", fmt.Sprintf("%s is edge.vips[%d] (%s) too", storage.VIP, i, edge.VIPs[i].Name), "choose a free address: both would answer for it")
+			}
+		}
 	}
 	cluster := c.kubernetes(hosts)
 	var kl problem.List

@@ -32,8 +32,8 @@ verbs:
   up         build or update the platform
   preview    show what up would do
   destroy    undo everything that up made
-  preflight  ask all hosts whether they are fit, in one report; up does it
-             first where the stack is new
+  preflight  ask all hosts whether they are fit, in one report; up and preview
+             do it first where the stack is new
   drift      look at all hosts; exit 2 when one differs from what up left
   outputs    print the stack's outputs as JSON
 flags:
@@ -81,8 +81,10 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 	if err := awaitLock(ctx, stack); err != nil {
 		return err
 	}
-	if verb == "up" && isNew(stack) {
-		if err := preflight(ctx, stack); err != nil {
+	var unfit error
+	if isNew(stack) {
+		var err error
+		if unfit, err = lookFirst(ctx, verb, stack, preflight); err != nil {
 			return err
 		}
 	}
@@ -133,7 +135,23 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 		return exitCode(1)
 	}
 	fmt.Printf("%s: done after %s\n", verb, time.Since(start).Round(100*time.Millisecond))
-	return nil
+	return unfit
+}
+
+// lookFirst asks the hosts of a new stack whether they are fit: up stops where
+// they are not, and a preview says so and goes on, since the plan is worth
+// reading all the same. What it returns as unfit is the preview's verdict.
+func lookFirst(ctx context.Context, verb, stack string, ask func(context.Context, string) error) (unfit, err error) {
+	switch verb {
+	case "up":
+		return nil, ask(ctx, stack)
+	case "preview":
+		if err := ask(ctx, stack); err != nil {
+			fmt.Fprintln(os.Stderr, "halinux:", err)
+			return exitCode(1), nil
+		}
+	}
+	return nil, nil
 }
 
 // isNew tells whether nothing is known of the stack yet. It can tell for the

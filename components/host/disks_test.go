@@ -66,6 +66,9 @@ func TestDisksReportsEveryProblem(t *testing.T) {
 		"groups[1].devices: there is none":                                 func(d *Disks) { d.Groups[1].Devices = nil },
 		`groups[1].name: "data" is the name of groups[0] too`:              func(d *Disks) { d.Groups[1].Name = "data" },
 		`groups[0].volumes[1].name: "nfs" is the name of volumes[0] too`:   func(d *Disks) { d.Groups[0].Volumes[1].Name = "nfs" },
+		`groups[1].name: "Back Up" is not a name for a volume group`:       func(d *Disks) { d.Groups[1].Name = "Back Up" },
+		`groups[1].volumes[0].name: "../x" is not a name for a volume`:     func(d *Disks) { d.Groups[1].Volumes[0].Name = "../x" },
+		"groups[0].volumes[1].size: 0 MiB":                                 func(d *Disks) { d.Groups[0].Volumes[1].Size = 0 },
 		"groups[0].volumes[0].size: 1023 MiB":                              func(d *Disks) { d.Groups[0].Volumes[0].Size = 1023 },
 	} {
 		t.Run(want, func(t *testing.T) {
@@ -109,6 +112,22 @@ func TestPreflightLooksAtDisks(t *testing.T) {
 	found = look(t, "", "mount "+full+" /mnt", map[string]string{"disks": d.needs("store1")})
 	assert.Contains(t, found, full+" is not blank: it is mounted at /mnt; it holds ext4 photos")
 	assert.Contains(t, found, "finding\t"+blank+" has 20 MiB\t44 MiB are needed for the volumes on it")
+
+	// One disk by two of its names, and a disk that something else is made of.
+	link := filepath.Join(t.TempDir(), "disk")
+	require.NoError(t, os.Symlink(blank, link))
+	d.Groups[0].Volumes[0].Size = 4
+	d.Arrays[0].Members = []string{blank, link}
+	found = look(t, "", "", map[string]string{"disks": d.needs("store1")})
+	assert.Contains(t, found, "finding\t"+link+" is "+blank+", which is named twice\tgive each disk one place\n")
+	assert.NotContains(t, found, "finding\t"+blank)
+
+	// What lies on a disk is a line more of lsblk's; it is in the place of lsblk
+	// here, since not every kernel divides a loop device.
+	d.Arrays[0].Members = []string{blank, full}
+	found = look(t, "", "mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin; printf '%s\\n' '#!/bin/sh' '/usr/bin/lsblk \"$@\"' '[ $1 != -nrpo ] || [ $3 != "+blank+" ] || echo "+blank+"p1' >/usr/local/sbin/lsblk; chmod +x /usr/local/sbin/lsblk",
+		map[string]string{"disks": d.needs("store1")})
+	assert.Contains(t, found, "finding\t"+blank+" is not blank: it is in use, or divided: "+blank+"p1\tname another one")
 }
 
 func TestDiskNeeds(t *testing.T) {

@@ -135,7 +135,8 @@ type Project struct {
 	// Clients may mount it: ranges, addresses, or names of the plan's networks
 	// and hosts.
 	Clients []string
-	// Anywhere is the consent to a client range of all addresses.
+	// Anywhere is the consent to a client range of all addresses, or of more than
+	// a /8 has.
 	Anywhere bool
 	// Mode is the directory's, in octal. Default "0770".
 	Mode string

@@ -418,5 +418,7 @@ func (a *NFSHAClusterArgs) validateClient(l *problem.List, at, client string, an
 		l.Add(at, fmt.Sprintf("%q is not a range of IPv4 addresses", client), "write it like 10.10.0.0/24")
 	case r.Bits() == 0 && !anywhere:
 		l.Add(at, "0.0.0.0/0 is everybody, and NFS believes what a client says of its users", "name the networks; where it is meant, set anywhere: true")
+	case r.Bits() < 8 && !anywhere: // two halves are everybody too
+		l.Add(at, client+" is much of the Internet, and NFS believes what a client says of its users", "name the networks; where it is meant, set anywhere: true")
 	}
 }

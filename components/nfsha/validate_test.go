@@ -1,6 +1,7 @@
 package nfsha
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,111 @@ var spoiled = map[string]func(*NFSHAClusterArgs){
 	"provisioner.keys[0]: is not one public key":                            func(a *NFSHAClusterArgs) { a.Provisioner.Keys[0] = `command="sh" ` + hostKey },
 	"provisioner.keys[1]: is not one public key on a line":                  func(a *NFSHAClusterArgs) { a.Provisioner.Keys = append(a.Provisioner.Keys, hostKey+"\n"+hostKey) },
 	`projects[0].owner: "root" is not user:group`:                           func(a *NFSHAClusterArgs) { a.Projects[0].Owner = "root" },
+	"projects[0].id: -1 is not a project id":                                func(a *NFSHAClusterArgs) { a.Projects[0].ID = -1 },
+	"projects[0].id: 2147483648 is not a project id":                        func(a *NFSHAClusterArgs) { a.Projects[0].ID = 2147483648 },
+	// One number is given, the other one follows from a name.
+	fmt.Sprintf("projects[1].id: %d is that of projects[0] (home) too; choose another", Project{Name: "home"}.id()): func(a *NFSHAClusterArgs) { a.Projects[1].ID = a.Projects[0].id() },
+	`projects[0].mode: "0070" lets not even the owner in`:                                                           func(a *NFSHAClusterArgs) { a.Projects[0].Mode = "0070" },
+	"projects[1].clients[0]: ::1 is not the IPv4 address of a client":                                               func(a *NFSHAClusterArgs) { a.Projects[1].Clients[0] = "::1" },
+	"projects[1].clients[0]: 0.0.0.0 is not the IPv4 address of a client":                                           func(a *NFSHAClusterArgs) { a.Projects[1].Clients[0] = "0.0.0.0" },
+	"projects[1].clients[0]: 224.0.0.1 is not the IPv4 address":                                                     func(a *NFSHAClusterArgs) { a.Projects[1].Clients[0] = "224.0.0.1" },
+	`projects[1].clients[0]: "2001:db8::/32" is not a range of IPv4`:                                                func(a *NFSHAClusterArgs) { a.Projects[1].Clients[0] = "2001:db8::/32" },
+	"projects[1].clients[0]: 128.0.0.0/1 is much of the Internet":                                                   func(a *NFSHAClusterArgs) { a.Projects[1].Clients[0] = "128.0.0.0/1" },
+	"projects[1].clients[0]: the network v6 is not one of IPv4": func(a *NFSHAClusterArgs) {
+		a.Plan.Networks = append(a.Plan.Networks, host.Network{Name: "v6", CIDR: "2001:db8::/64"})
+		a.Projects[1].Clients[0] = "v6"
+	},
+	"provisioner.project: kubernetes is read-only": func(a *NFSHAClusterArgs) { a.Projects[1].ReadOnly = true },
+	`hosts[1].name: the plan has no host "store3"`: func(a *NFSHAClusterArgs) {
+		a.Hosts[1].Name = "store3"
+		a.Disks["store3"] = a.Disks["store2"]
+		delete(a.Disks, "store2")
+	},
+	"hosts[1].name: the last byte of 10.10.0.31, 31, is its number in the cluster, and store1's": func(a *NFSHAClusterArgs) { a.Plan.Hosts[1].Links[0].Address = "10.10.0.31" },
+	"hosts[1].name: the last byte of 10.10.0.0, 0, is its number in the cluster, and 0 is none":  func(a *NFSHAClusterArgs) { a.Plan.Hosts[1].Links[0].Address = "10.10.0.0" },
+	`witnesses[1].name: the plan has no host "edge9"`:                                            func(a *NFSHAClusterArgs) { a.Witnesses[1].Name = "edge9" },
+	`witnesses[1].name: edge2 has no address on the networks "lan" and "storage"`:                func(a *NFSHAClusterArgs) { a.Plan.Hosts[3].Links = nil },
+	`vip: "" is not an IPv4 address`:                                                             func(a *NFSHAClusterArgs) { a.VIP = "" },
+	`vip: "2001:db8::1" is not an IPv4 address`:                                                  func(a *NFSHAClusterArgs) { a.VIP = "2001:db8::1" },
+	"vip: 10.10.0.0 is the network's own or its broadcast address":                               func(a *NFSHAClusterArgs) { a.VIP = "10.10.0.0" },
+	"volume: data/nfs has 508 MiB": func(a *NFSHAClusterArgs) {
+		for _, d := range a.Disks {
+			d.Groups[0].Volumes[0].Size = 508
+		}
+		a.Projects, a.Provisioner = nil, nil
+	},
+	"threads: -1 is outside 1 to 1024":                                                  func(a *NFSHAClusterArgs) { a.Threads = -1 },
+	"threads: 1025 is outside 1 to 1024":                                                func(a *NFSHAClusterArgs) { a.Threads = 1025 },
+	"resyncRate: 4 is outside 5 to 4000 MiB/s":                                          func(a *NFSHAClusterArgs) { a.ResyncRate = 4 },
+	"resyncRate: 4001 is outside 5 to 4000 MiB/s":                                       func(a *NFSHAClusterArgs) { a.ResyncRate = 4001 },
+	"token: 499ms is outside 500ms to 30s":                                              func(a *NFSHAClusterArgs) { a.Token = 499 * time.Millisecond },
+	"token: 30.001s is outside 500ms to 30s":                                            func(a *NFSHAClusterArgs) { a.Token, a.Fencing.Watchdog.Timeout = 30001*time.Millisecond, time.Minute },
+	"lease: 7.5s is outside 5s to 90s, in whole seconds":                                func(a *NFSHAClusterArgs) { a.Lease = 7500 * time.Millisecond },
+	"lease: 1m31s is outside 5s to 90s":                                                 func(a *NFSHAClusterArgs) { a.Lease = 91 * time.Second },
+	"fencing.watchdog.timeout: 1m1s is outside 3s to 1m":                                func(a *NFSHAClusterArgs) { a.Fencing.Watchdog.Timeout = 61 * time.Second },
+	"fencing.watchdog.timeout: 3.5s is outside 3s to 1m, in whole":                      func(a *NFSHAClusterArgs) { a.Fencing.Watchdog.Timeout = 3500 * time.Millisecond },
+	`fencing.watchdog.module: "soft dog" is not a kernel module`:                        func(a *NFSHAClusterArgs) { a.Fencing.Watchdog.Module = "soft dog" },
+	`fencing.agents[2].host: "store3" is not a storage host; use one of store1, store2`: func(a *NFSHAClusterArgs) { a.Fencing = exampleAgents().Fencing; a.Fencing.Agents[2].Host = "store3" },
+	`fencing.agents[0].package: "Fence Agents" is not a package`: func(a *NFSHAClusterArgs) {
+		a.Fencing = exampleAgents().Fencing
+		a.Fencing.Agents[0].Package = "Fence Agents"
+	},
+	`fencing.agents[0].options: "IP Address" is not an option`: func(a *NFSHAClusterArgs) {
+		a.Fencing = exampleAgents().Fencing
+		a.Fencing.Agents[0].Options["IP Address"] = "x"
+	},
+	"fencing.agents[0].options: pcmk_host_list is the host's name": func(a *NFSHAClusterArgs) {
+		a.Fencing = exampleAgents().Fencing
+		a.Fencing.Agents[0].Options["pcmk_host_list"] = "x"
+	},
+	`fencing.agents[0].options.username: "a\nb" is not a value on one line`: func(a *NFSHAClusterArgs) {
+		a.Fencing = exampleAgents().Fencing
+		a.Fencing.Agents[0].Options["username"] = "a\nb"
+	},
+	`fencing.agents[0].options.username: "[secret x]" is not a value`: func(a *NFSHAClusterArgs) {
+		a.Fencing = exampleAgents().Fencing
+		a.Fencing.Agents[0].Options["username"] = "[secret x]"
+	},
+	"fencing.agents[0].options: username is a secret too": func(a *NFSHAClusterArgs) {
+		a.Fencing = exampleAgents().Fencing
+		a.Fencing.Agents[0].Secrets["username"] = pulumi.String("x")
+	},
+	`fencing.agents[0].secrets: "Pass Word" is not an option`: func(a *NFSHAClusterArgs) {
+		a.Fencing = exampleAgents().Fencing
+		a.Fencing.Agents[0].Secrets["Pass Word"] = pulumi.String("x")
+	},
+}
+
+// The ends of each range are inside of it.
+func TestValidateAcceptsTheEndsOfRanges(t *testing.T) {
+	for name, change := range map[string]func(*NFSHAClusterArgs){
+		"the shortest times": func(a *NFSHAClusterArgs) {
+			a.Token, a.Lease, a.Fencing.Watchdog.Timeout = 500*time.Millisecond, 5*time.Second, 3*time.Second
+		},
+		"the longest": func(a *NFSHAClusterArgs) {
+			a.Token, a.Lease, a.Fencing.Watchdog.Timeout = 30*time.Second, 90*time.Second, time.Minute
+		},
+		"a token as long as the watchdog": func(a *NFSHAClusterArgs) { a.Token = 5 * time.Second },
+		"the least":                       func(a *NFSHAClusterArgs) { a.Threads, a.ResyncRate, a.Projects[0].Quota, a.Projects[0].ID = 1, 5, 1, 1 },
+		"the most": func(a *NFSHAClusterArgs) {
+			a.Threads, a.ResyncRate, a.Projects[0].ID = 1024, 4000, 2147483647
+			a.Projects[0].Quota = a.capacity() - a.Projects[1].Quota - a.Projects[2].Quota
+		},
+		"a wide range of clients": func(a *NFSHAClusterArgs) { a.Projects[1].Clients[0] = "10.0.0.0/8" },
+		"the smallest volume": func(a *NFSHAClusterArgs) {
+			for _, d := range a.Disks {
+				d.Groups[0].Volumes[0].Size = 512
+			}
+			a.Projects, a.Provisioner = nil, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := example()
+			change(a)
+			problems := a.Validate()
+			require.NoError(t, problems.Err())
+		})
+	}
 }
 
 func TestValidateReportsEveryProblem(t *testing.T) {

@@ -96,8 +96,18 @@ ours() {
 known=$(printf '%s\n' "${disks:-}" | while read -r disk owner _; do
 	if [ -b "$disk" ] && ours "$disk" "$owner"; then printf '%s\n' "$owner"; fi
 done)
+seen=
 while read -r disk owner least; do
 	[ -n "$disk" ] || continue
+	# A disk has many names, and the settings were compared by these alone.
+	if [ -b "$disk" ]; then
+		real=$(readlink -f "$disk")
+		if word_of "$real" "$seen"; then
+			finding "$disk is $real, which is named twice" "give each disk one place"
+			continue
+		fi
+		seen="$seen $real"
+	fi
 	if [ ! -b "$disk" ]; then
 		# A member that is gone is the reason for having others.
 		case $owner in array:*) ! printf '%s\n' "$known" | grep -qxF "$owner" || continue ;; esac
