@@ -1,6 +1,8 @@
 package kubeadm
 
 import (
+	"time"
+
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/halinux/halinux/components/host"
@@ -55,6 +57,8 @@ type KubeadmClusterArgs struct {
 	PodSecurity string
 	// Audit is what API servers note of requests.
 	Audit Audit
+	// Snapshots are copies of what etcd holds. Default: none are taken.
+	Snapshots Snapshots
 	// Authorities are the cluster's certificate authorities, where something else
 	// needs them before the cluster (the edge, to check API servers by TLS).
 	// Default: made by the component and kept in the state.
@@ -126,6 +130,18 @@ type Audit struct {
 	// Size of one log in MB, and Files are how many of them are kept at most.
 	// Default 100 and 10.
 	Size, Files int
+}
+
+// Snapshots are taken by each control plane from its own member of etcd, each of
+// the whole, and kept in /var/backups/etcd there: the loss of any host leaves
+// those of the others. They hold what the cluster does, its secrets encrypted
+// with a key that the state has; so a snapshot is worth as much as the state that
+// belongs to it.
+type Snapshots struct {
+	// Every is how often, 10m to 168h, in whole minutes. Default: never.
+	Every time.Duration
+	// Keep is how many of its own each control plane keeps, 1 to 1000. Default 12.
+	Keep int
 }
 
 // Authorities sign everything that parts of a cluster know each other by. They

@@ -98,6 +98,16 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		return nil, err
 	}
 	all := slices.Clone(before)
+	for _, h := range args.ControlPlanes {
+		p, ok := s.snapshots[h.Name]
+		if !ok {
+			continue
+		}
+		// Not while the next one is becoming a member.
+		if _, err = apply(h.Name, []host.Phase{p}, before); err != nil {
+			return nil, err
+		}
+	}
 	for _, h := range args.Workers {
 		done, err := apply(h.Name, []host.Phase{s.workers[h.Name]}, first)
 		if err != nil {

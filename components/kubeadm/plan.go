@@ -36,6 +36,7 @@ type steps struct {
 	prepare       map[string][]host.Phase
 	controlPlanes []hostPhase
 	certificates  map[string]host.Phase // of control planes, side by side
+	snapshots     map[string]host.Phase // there, when all of them are members; or none
 	workers       map[string]host.Phase
 	cluster       []host.Phase // on the first control plane: what the cluster itself is told
 	systemPods    host.Phase   // there, at the end: they run on all nodes
@@ -48,7 +49,7 @@ type hostPhase struct {
 
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
@@ -74,6 +75,12 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 		}
 		s.controlPlanes = append(s.controlPlanes, hostPhase{h, p})
 		if s.certificates[h], err = a.certificatesPhase(h); err != nil {
+			return nil, err
+		}
+		if a.Snapshots.Every == 0 {
+			continue
+		}
+		if s.snapshots[h], err = a.snapshotsPhase(h); err != nil {
 			return nil, err
 		}
 	}

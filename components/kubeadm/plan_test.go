@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
@@ -59,6 +60,7 @@ func exampleOther() *KubeadmClusterArgs {
 	a.Proxy, a.Flannel = "iptables", Flannel{Backend: "host-gw"}
 	a.Endpoint.Port = 8443
 	a.Reaction, a.PodSecurity, a.Audit = "fast", "restricted", Audit{Policy: "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", Days: 7}
+	a.Snapshots = Snapshots{Every: 90 * time.Minute, Keep: 24}
 	a.Plan.Networks[0].MTU = 9000
 	a.Bundle = Bundle{URL: "https://bundle.example.org", CA: testCA, Sums: strings.Repeat("0123456789abcdef", 4)}
 	a.Mirrors = []Mirror{{Registry: "docker.io", URLs: []string{"https://mirror1.example.org", "https://mirror2.example.org/"}, CA: testCA}}
@@ -91,6 +93,9 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	}
 	for _, h := range slices.Sorted(maps.Keys(s.certificates)) {
 		all = append(all, stepPhase{"certificates", h, s.certificates[h]})
+	}
+	for _, h := range slices.Sorted(maps.Keys(s.snapshots)) {
+		all = append(all, stepPhase{"snapshots", h, s.snapshots[h]})
 	}
 	for _, h := range slices.Sorted(maps.Keys(s.workers)) {
 		all = append(all, stepPhase{"workers", h, s.workers[h]})

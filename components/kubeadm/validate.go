@@ -58,6 +58,7 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 		l.Add("podSecurity", fmt.Sprintf("%q is not a level", a.PodSecurity), "use privileged, baseline or restricted")
 	}
 	a.validateAudit(&l)
+	l.Include("snapshots", a.Snapshots.validate())
 	if b := a.Flannel.backend(); b != "vxlan" && b != "host-gw" {
 		l.Add("flannel.backend", fmt.Sprintf("%q is not a backend", a.Flannel.Backend), "use vxlan or host-gw")
 	}

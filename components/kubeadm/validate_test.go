@@ -3,6 +3,7 @@ package kubeadm
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -78,6 +79,10 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	"audit.policy: is no YAML":                                 func(a *KubeadmClusterArgs) { a.Audit.Policy = "\t{" },
 	`audit.policy: is of kind "Pod"`:                           func(a *KubeadmClusterArgs) { a.Audit.Policy = "kind: Pod" },
 	"audit.policy: has no rules":                               func(a *KubeadmClusterArgs) { a.Audit.Policy = "{apiVersion: audit.k8s.io/v1, kind: Policy}" },
+	"snapshots.every: is missing":                              func(a *KubeadmClusterArgs) { a.Snapshots.Keep = 5 },
+	"snapshots.every: 1m0s is no interval":                     func(a *KubeadmClusterArgs) { a.Snapshots.Every = time.Minute },
+	"snapshots.every: 10m1s is no interval":                    func(a *KubeadmClusterArgs) { a.Snapshots.Every = 601 * time.Second },
+	"snapshots.keep: -1 snapshots":                             func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, Keep: -1} },
 	`flannel.backend: "udp" is not a backend`:                  func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
 	"flannel.port: 70000 is not a port":                        func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
 }
