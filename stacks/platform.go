@@ -96,6 +96,8 @@ func Platform(ctx *pulumi.Context) error {
 		}
 		maps.Copy(current, storage.Hosts)
 		ctx.Export("storageVip", storage.VIP)
+		ctx.Export("storageHosts", storage.Servers)
+		ctx.Export("storageExports", storage.Exports)
 		ctx.Export("storageMounts", storage.Mounts)
 		ctx.Export("storageMountOptions", storage.MountOptions)
 		ctx.Export("storageProvisioner", storage.Provisioner)

@@ -35,7 +35,10 @@ verbs:
   preflight  ask all hosts whether they are fit, in one report; up and preview
              do it first where the stack is new
   drift      look at all hosts; exit 2 when one differs from what up left
-  outputs    print the stack's outputs as JSON
+  outputs [NAME]
+             print the stack's outputs as JSON, or one of them as plain text:
+             outputs storageVip, outputs storageMounts.home, outputs storageHosts.0;
+             the values of a list are apart by commas
 flags:
 `
 
@@ -49,13 +52,14 @@ func main() {
 	diff := flag.Bool("diff", false, "show every changed line")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
 	flag.Parse()
-	if flag.NArg() != 1 {
+	verb, name := flag.Arg(0), flag.Arg(1)
+	if flag.NArg() != 1 && (verb != "outputs" || name == "" || flag.NArg() != 2) {
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, flag.Arg(0), *stack, *work, *diff)
+	err := run(ctx, verb, name, *stack, *work, *diff)
 	var code exitCode
 	switch {
 	case errors.As(err, &code):
@@ -71,7 +75,7 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-func run(ctx context.Context, verb, stack, work string, diff bool) error {
+func run(ctx context.Context, verb, name, stack, work string, diff bool) error {
 	switch verb {
 	case "drift":
 		return drift(ctx, stack)
@@ -121,7 +125,7 @@ func run(ctx context.Context, verb, stack, work string, diff bool) error {
 	case "destroy":
 		_, err = s.Destroy(ctx, optdestroy.Parallel(parallel), optdestroy.ProgressStreams(out), optdestroy.ErrorProgressStreams(errOut))
 	case "outputs":
-		return printOutputs(ctx, s)
+		return printOutputs(ctx, s, name)
 	default:
 		return fmt.Errorf("there is no verb %q", verb)
 	}
@@ -286,7 +290,7 @@ func awaitLock(ctx context.Context, stack string) error {
 			case syscall.Kill(pid, 0) == nil:
 				held = pid
 			default:
-				fmt.Printf("the last run (process %d) was killed; freeing its lock\n", pid)
+				fmt.Fprintf(os.Stderr, "the last run (process %d) was killed; freeing its lock\n", pid)
 				if err := os.Remove(lock); err != nil && !errors.Is(err, os.ErrNotExist) {
 					return err
 				}
@@ -296,7 +300,7 @@ func awaitLock(ctx context.Context, stack string) error {
 			return nil
 		}
 		if told != held {
-			fmt.Printf("another run (process %d) works on this stack; waiting for it\n", held)
+			fmt.Fprintf(os.Stderr, "another run (process %d) works on this stack; waiting for it\n", held)
 			told = held
 		}
 		select {
@@ -320,22 +324,4 @@ func lockHolder(lock string) (pid int, host string, err error) {
 		return 0, "", fmt.Errorf("%s: %w", lock, err)
 	}
 	return holder.Pid, holder.Hostname, nil
-}
-
-func printOutputs(ctx context.Context, s auto.Stack) error {
-	outputs, err := s.Outputs(ctx)
-	if err != nil {
-		return err
-	}
-	plain := map[string]any{}
-	for name, o := range outputs {
-		if o.Secret {
-			plain[name] = "[secret]"
-			continue
-		}
-		plain[name] = o.Value
-	}
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(plain)
 }

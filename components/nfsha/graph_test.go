@@ -77,12 +77,14 @@ func TestOutputs(t *testing.T) {
 	var wg sync.WaitGroup
 	run(t, example(), func(c *NFSHACluster) {
 		wg.Add(1)
-		pulumi.All(c.VIP, c.Exports, c.Mounts, c.MountOptions).ApplyT(func(v []any) error {
+		pulumi.All(c.VIP, c.Exports, c.Mounts, c.MountOptions, c.Servers, c.Provisioner).ApplyT(func(v []any) error {
 			defer wg.Done()
 			assert.Equal(t, "10.10.0.102", v[0])
 			assert.Equal(t, map[string]string{"home": "/srv/nfs/home", "kubernetes": "/srv/nfs/kubernetes", "public": "/srv/nfs/public"}, v[1])
 			assert.Equal(t, "10.10.0.102:/srv/nfs/home", v[2].(map[string]string)["home"])
-			assert.Contains(t, v[3], "hard")
+			assert.Equal(t, []string{"nfsvers=4.2", "hard", "proto=tcp", "timeo=50", "retrans=2"}, v[3])
+			assert.Equal(t, []string{"store1", "store2"}, v[4])
+			assert.Equal(t, map[string]string{"user": "halinux-volumes", "hosts": "10.10.0.31,10.10.0.32", "path": "/srv/nfs/kubernetes"}, v[5])
 			return nil
 		})
 		assert.Len(t, c.Hosts, 4)

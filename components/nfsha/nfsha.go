@@ -34,6 +34,9 @@ type NFSHACluster struct {
 
 	// VIP is the server's address.
 	VIP pulumi.StringOutput `pulumi:"vip"`
+	// Servers are the names of the storage hosts; either tells how the storage is
+	// (halinux-storage status).
+	Servers pulumi.StringArrayOutput `pulumi:"servers"`
 	// Exports are the paths of the projects on the server, by name.
 	Exports pulumi.StringMapOutput `pulumi:"exports"`
 	// Mounts are "address:path" of the projects, by name.
@@ -138,6 +141,7 @@ func (c *NFSHACluster) outputs(ctx *pulumi.Context, a *NFSHAClusterArgs, last []
 		return pulumi.OutputWithDependencies(ctx.Context(), pulumi.ToStringMap(m).ToStringMapOutput(), last...).(pulumi.StringMapOutput)
 	}
 	c.VIP = pulumi.OutputWithDependencies(ctx.Context(), pulumi.String(a.VIP).ToStringOutput(), last...).(pulumi.StringOutput)
+	c.Servers = pulumi.OutputWithDependencies(ctx.Context(), pulumi.ToStringArray(a.hostNames()).ToStringArrayOutput(), last...).(pulumi.StringArrayOutput)
 	c.Exports, c.Mounts = later(exports), later(mounts)
 	access := map[string]string{}
 	if p := a.Provisioner; p != nil {
@@ -150,6 +154,6 @@ func (c *NFSHACluster) outputs(ctx *pulumi.Context, a *NFSHAClusterArgs, last []
 	c.Provisioner = later(access)
 	c.MountOptions = pulumi.ToStringArray(mountOptions).ToStringArrayOutput()
 	return ctx.RegisterResourceOutputs(c, pulumi.Map{
-		"vip": c.VIP, "exports": c.Exports, "mounts": c.Mounts, "mountOptions": c.MountOptions, "provisioner": c.Provisioner,
+		"vip": c.VIP, "servers": c.Servers, "exports": c.Exports, "mounts": c.Mounts, "mountOptions": c.MountOptions, "provisioner": c.Provisioner,
 	})
 }

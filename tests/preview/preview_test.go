@@ -5,6 +5,7 @@ package preview_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +42,7 @@ type project struct {
 	t        *testing.T
 	dir      string
 	attached *providers.Attached
+	outputs  []string // names of the stack's outputs, of the last preview
 }
 
 func newProject(t *testing.T) *project {
@@ -102,6 +104,9 @@ func (p *project) preview(stack string) ([]apitype.StepEventMetadata, error) {
 			if e.ResourcePreEvent != nil {
 				steps = append(steps, e.ResourcePreEvent.Metadata)
 			}
+			if e := e.ResOutputsEvent; e != nil && e.Metadata.Type == "pulumi:pulumi:Stack" && e.Metadata.New != nil {
+				p.outputs = slices.Sorted(maps.Keys(e.Metadata.New.Outputs))
+			}
 		}
 	}()
 	_, err := s.Preview(p.t.Context(), optpreview.EventStreams(ch))
@@ -146,6 +151,6 @@ func TestGoldenPreviews(t *testing.T) {
 	for _, stack := range []string{"lab", "storage", "kubernetes"} {
 		steps, err := p.preview(stack)
 		require.NoError(t, err)
-		golden.Compare(t, filepath.Join(here, "testdata", stack+".golden"), tree(steps))
+		golden.Compare(t, filepath.Join(here, "testdata", stack+".golden"), tree(steps)+"outputs: "+strings.Join(p.outputs, ", ")+"\n")
 	}
 }
