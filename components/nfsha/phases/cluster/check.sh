@@ -2,6 +2,7 @@
 corosync-cfgtool -s 2>/dev/null | grep -q 'disconnected' && differs "a link to $peer is down"
 # Its line ends with "(votes 1)" when it gives none.
 corosync-quorumtool -s 2>/dev/null | grep -Eq '^ *0 +[1-9][0-9]* +Qdevice$' || differs "the witness does not vote"
+[ -z "$watchdog" ] || case $(systemctl show -P ActiveState sbd.service) in active | activating) ;; *) differs "SBD does not run: nobody would reset this host" ;; esac
 crm_mon --output-as=xml --one-shot --include=none,failures 2>/dev/null | sed -n 's/.*<failure .*op_key="\([^"]*\)".*node="\([^"]*\)".*exitstatus="\([^"]*\)".*/\1 on \2: \3/p' | while read -r line; do
 	differs "failed: $line"
 done

@@ -30,8 +30,19 @@ systemctl is-active -q pacemaker.service || no_service nfs-server.service
 no_service rpcbind.socket rpcbind.service rpc-statd.service rpc-statd-notify.service
 systemctl mask -q rpcbind.socket rpcbind.service rpc-statd.service rpc-statd-notify.service
 
-# sbd is started with corosync, as soon as it is enabled.
-[ -z "$watchdog" ] || systemctl is-enabled -q sbd.service || SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q sbd.service
+# SBD starts and ends with corosync alone. Where the fencing was done by agents so
+# far, the cluster runs without it: the other host would count on a reset that
+# nobody does, and Pacemaker ends at once when it is told of such a fencing.
+sbd_runs() { case $(systemctl show -P ActiveState sbd.service) in active | activating) ;; *) return 1 ;; esac; }
+if [ -n "$watchdog" ]; then
+	systemctl is-enabled -q sbd.service || SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q sbd.service
+	! systemctl is-active -q corosync.service || sbd_runs ||
+		fail "the cluster runs here without SBD, which starts with it" "restart this host while the other one serves, then up again"
+elif systemctl is-enabled -q sbd.service 2>/dev/null; then
+	SYSTEMCTL_SKIP_SYSV=1 systemctl disable -q sbd.service
+	! sbd_runs || say "SBD is not needed any more, and ends when this host is restarted"
+fi
+# end of SBD
 if systemctl is-active -q corosync.service; then
 	if changed /etc/corosync/corosync.conf; then
 		say "corosync: reload"
