@@ -59,6 +59,8 @@ type KubeadmClusterArgs struct {
 	Audit Audit
 	// Snapshots are copies of what etcd holds. Default: none are taken.
 	Snapshots Snapshots
+	// Restore puts etcd back to a snapshot. Default: nothing is restored.
+	Restore *Restore
 	// Authorities are the cluster's certificate authorities, where something else
 	// needs them before the cluster (the edge, to check API servers by TLS).
 	// Default: made by the component and kept in the state.
@@ -142,6 +144,24 @@ type Snapshots struct {
 	Every time.Duration
 	// Keep is how many of its own each control plane keeps, 1 to 1000. Default 12.
 	Keep int
+}
+
+// Restore makes a new etcd from one snapshot: first on the control plane that has
+// it, then the others become members of that one. Certificates stay what they are.
+// What etcd held before lies in /var/lib/etcd.before-NAME on each of them
+// afterwards, until the restore is taken out of the configuration.
+type Restore struct {
+	// Name of this restore, a DNS label, like its day. A restore is done once: a
+	// cluster that knows the name is left alone, so that the restore may stand
+	// here for as long as it likes. The next one needs another name.
+	Name string
+	// Host is the control plane that has the snapshot.
+	Host string
+	// Snapshot is the file's name in /var/backups/etcd there.
+	Snapshot string
+	// Discard says that what came after the snapshot may be lost although etcd
+	// works. Without it, a restore is refused unless etcd has lost its majority.
+	Discard bool
 }
 
 // Authorities sign everything that parts of a cluster know each other by. They

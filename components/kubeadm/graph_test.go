@@ -67,6 +67,27 @@ func TestGraph(t *testing.T) {
 	}
 }
 
+// A restore stops all control planes before one of them begins anew, and that one
+// has the snapshot.
+func TestGraphOfARestore(t *testing.T) {
+	resources := run(t, exampleOther(), nil)
+	waits := func(name, before string) {
+		t.Helper()
+		r, ok := resources["kubernetes-"+name]
+		require.True(t, ok, "%s is missing", name)
+		assert.Contains(t, strings.Join(r.RegisterRPC.GetDependencies(), " ")+" ", "::kubernetes-"+before+" ", "%s waits for %s", name, before)
+	}
+	for _, h := range []string{"master1", "master2", "master3"} {
+		waits(h+"-restore-preflight", h+"-kubernetes")
+		waits(h+"-restore", h+"-restore-preflight")
+		waits("master2-control-plane", h+"-restore")
+	}
+	waits("master1-control-plane", "master2-control-plane")
+	waits("master3-control-plane", "master1-control-plane")
+	waits("master2-restored", "master3-control-plane")
+	waits("worker1-worker", "master2-control-plane")
+}
+
 func TestSecretsAreNeverPlain(t *testing.T) {
 	for name, r := range run(t, example(), nil) {
 		for property, v := range r.Inputs {

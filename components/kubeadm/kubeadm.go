@@ -81,12 +81,22 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		return done.Resources(), nil
 	}
 	var first, before []pulumi.Resource
+	if args.Restore != nil {
+		if before, err = c.restore(ctx, name, args, s); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	for _, m := range s.controlPlanes {
 		if before, err = apply(m.host, []host.Phase{m.phase}, before); err != nil {
 			return nil, err
 		}
 		if first == nil {
 			first = before
+		}
+	}
+	if args.Restore != nil {
+		if before, err = apply(args.Restore.Host, s.restored, before); err != nil {
+			return nil, err
 		}
 	}
 	for _, h := range args.ControlPlanes {
@@ -120,6 +130,27 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		return nil, err
 	}
 	return c, c.outputs(ctx, args, authorities, whole)
+}
+
+// restore stops all control planes, when all of them have said that they may be,
+// and fills one with the snapshot. It returns what that is waited for by.
+func (c *KubeadmCluster) restore(ctx *pulumi.Context, name string, args *KubeadmClusterArgs, s *steps) ([]pulumi.Resource, error) {
+	hosts := slices.Clone(args.ControlPlanes)
+	for i, h := range hosts {
+		hosts[i] = c.Hosts[h.Name]
+	}
+	hosts, err := host.Gate(ctx, name, c, hosts, func(h host.Host) (host.Phase, error) { return s.mayRestore[h.Name], nil })
+	if err != nil {
+		return nil, err
+	}
+	var all []pulumi.Resource
+	for _, h := range hosts {
+		if c.Hosts[h.Name], err = h.Apply(ctx, name, c, []host.Phase{s.restore[h.Name]}); err != nil {
+			return nil, err
+		}
+		all = append(all, c.Hosts[h.Name].Resources()...)
+	}
+	return all, nil
 }
 
 // outputs tells the rest of the program how the cluster is reached. They depend

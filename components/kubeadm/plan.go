@@ -34,7 +34,10 @@ const (
 type steps struct {
 	preflight     map[string]host.Phase
 	prepare       map[string][]host.Phase
+	mayRestore    map[string]host.Phase // of control planes; with Restore alone, and so are the next two
+	restore       map[string]host.Phase
 	controlPlanes []hostPhase
+	restored      []host.Phase          // on the one that had the snapshot
 	certificates  map[string]host.Phase // of control planes, side by side
 	snapshots     map[string]host.Phase // there, when all of them are members; or none
 	workers       map[string]host.Phase
@@ -49,7 +52,7 @@ type hostPhase struct {
 
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
@@ -73,7 +76,19 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 		if err != nil {
 			return nil, err
 		}
-		s.controlPlanes = append(s.controlPlanes, hostPhase{h, p})
+		if h == a.makes() {
+			s.controlPlanes = slices.Insert(s.controlPlanes, 0, hostPhase{h, p})
+		} else {
+			s.controlPlanes = append(s.controlPlanes, hostPhase{h, p})
+		}
+		if a.Restore != nil {
+			if s.mayRestore[h], err = a.restorePhase("restore-preflight", h); err != nil {
+				return nil, err
+			}
+			if s.restore[h], err = a.restorePhase("restore", h); err != nil {
+				return nil, err
+			}
+		}
 		if s.certificates[h], err = a.certificatesPhase(h); err != nil {
 			return nil, err
 		}
@@ -90,6 +105,13 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 			return nil, err
 		}
 		s.workers[h] = p
+	}
+	if a.Restore != nil {
+		p, err := a.restorePhase("restored", a.Restore.Host)
+		if err != nil {
+			return nil, err
+		}
+		s.restored = []host.Phase{p}
 	}
 	nodes, err := host.NewPhase(phases, "nodes", host.Embedded(phases, "/etc/kubernetes/halinux/nodes.yaml", "phases/nodes/nodes.yaml"))
 	if err != nil {
@@ -408,10 +430,14 @@ func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulum
 	}
 	p, err := host.NewPhase(phases, "control-plane", files...)
 	first := "no"
-	if h == a.ControlPlanes[0].Name {
+	if h == a.makes() {
 		first = "yes"
 	}
 	p.Vars = map[string]string{"address": a.address(h), "endpoint": a.Endpoint.String(), "peers": strings.Join(a.peers(h), " "), "first": first}
+	if a.Restore != nil {
+		// It has something to do again.
+		p.Vars["restore"] = a.Restore.Name
+	}
 	p.Secrets, p.Timeout = secrets, 20*time.Minute
 	return p, err
 }

@@ -61,6 +61,7 @@ func exampleOther() *KubeadmClusterArgs {
 	a.Endpoint.Port = 8443
 	a.Reaction, a.PodSecurity, a.Audit = "fast", "restricted", Audit{Policy: "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", Days: 7}
 	a.Snapshots = Snapshots{Every: 90 * time.Minute, Keep: 24}
+	a.Restore = &Restore{Name: "2026-01-02", Host: "master2", Snapshot: "etcd-master2-20260102T030405Z.db"}
 	a.Plan.Networks[0].MTU = 9000
 	a.Bundle = Bundle{URL: "https://bundle.example.org", CA: testCA, Sums: strings.Repeat("0123456789abcdef", 4)}
 	a.Mirrors = []Mirror{{Registry: "docker.io", URLs: []string{"https://mirror1.example.org", "https://mirror2.example.org/"}, CA: testCA}}
@@ -88,8 +89,16 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 			all = append(all, stepPhase{"prepare", h, p})
 		}
 	}
+	for _, m := range []map[string]host.Phase{s.mayRestore, s.restore} {
+		for _, h := range slices.Sorted(maps.Keys(m)) {
+			all = append(all, stepPhase{"restore", h, m[h]})
+		}
+	}
 	for _, p := range s.controlPlanes {
 		all = append(all, stepPhase{"control planes", p.host, p.phase})
+	}
+	for _, p := range s.restored {
+		all = append(all, stepPhase{"restore", a.Restore.Host, p})
 	}
 	for _, h := range slices.Sorted(maps.Keys(s.certificates)) {
 		all = append(all, stepPhase{"certificates", h, s.certificates[h]})
@@ -164,6 +173,11 @@ func TestAChangeTouchesWhatItMust(t *testing.T) {
 		a.Workers = a.Workers[1:]
 	}), "neither does one that leaves")
 	assert.Equal(t, []string{"master1 flannel"}, changed(t, func(a *KubeadmClusterArgs) { a.Flannel.Port = 4789 }))
+	assert.Equal(t, []string{
+		"master1 control-plane", "master1 restore", "master1 restore-preflight",
+		"master2 control-plane", "master2 restore", "master2 restore-preflight", "master2 restored",
+		"master3 control-plane", "master3 restore", "master3 restore-preflight",
+	}, changed(t, func(a *KubeadmClusterArgs) { a.Restore = exampleOther().Restore }), "a restore is the control planes' affair")
 	assert.Equal(t, []string{"worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b"}}
 	}))

@@ -118,4 +118,3 @@ func TestAlertsAskForWhatIsWritten(t *testing.T) {
 		assert.Contains(t, string(script), "printf '"+name+" ")
 	}
 }
-

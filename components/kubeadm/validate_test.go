@@ -82,9 +82,18 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	"snapshots.every: is missing":                              func(a *KubeadmClusterArgs) { a.Snapshots.Keep = 5 },
 	"snapshots.every: 1m0s is no interval":                     func(a *KubeadmClusterArgs) { a.Snapshots.Every = time.Minute },
 	"snapshots.every: 10m1s is no interval":                    func(a *KubeadmClusterArgs) { a.Snapshots.Every = 601 * time.Second },
-	"snapshots.keep: -1 snapshots":                             func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, Keep: -1} },
-	`flannel.backend: "udp" is not a backend`:                  func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
-	"flannel.port: 70000 is not a port":                        func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
+	`restore.name: "" is not a name`: func(a *KubeadmClusterArgs) {
+		a.Restore = &Restore{Host: "master1", Snapshot: "x.db"}
+	},
+	`restore.host: "worker1" is no control plane; name the one that has the snapshot: master1, master2, master3`: func(a *KubeadmClusterArgs) {
+		a.Restore = &Restore{Name: "a", Host: "worker1", Snapshot: "x.db"}
+	},
+	`restore.snapshot: "../x.db" is not the name of a file`: func(a *KubeadmClusterArgs) {
+		a.Restore = &Restore{Name: "a", Host: "master1", Snapshot: "../x.db"}
+	},
+	"snapshots.keep: -1 snapshots":            func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, Keep: -1} },
+	`flannel.backend: "udp" is not a backend`: func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
+	"flannel.port: 70000 is not a port":       func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
 }
 
 func TestValidate(t *testing.T) {
