@@ -26,7 +26,7 @@ SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot)$$
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
-.PHONY: help up status storage-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
+.PHONY: help up status storage-proof kubernetes-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
 	test test-fast lint unit lab-test e2e report merge bench bench-faults clean setup pulumi binaries bundle
 
 help:
@@ -43,7 +43,7 @@ help:
 up: lab-up
 	$(step) 'bringing the platform up'
 	@$(HALINUX) up
-	@case ' $(LAB_GROUPS) ' in *' storage '*) $(MAKE) --no-print-directory storage-proof ;; esac
+	@for group in $(LAB_GROUPS); do $(MAKE) --no-print-directory $$group-proof || exit 1; done
 	$(step) 'the platform stands'
 	@echo 'try:  bin/lab ssh client curl -sk --resolve www.lab.halinux.test:443:198.51.100.10 https://www.lab.halinux.test/'
 	@echo '      bin/lab crash edge1 (a power cut), the same again, then bin/lab restart edge1'
@@ -80,6 +80,11 @@ storage-proof: binaries
 	$(step) 'a file through the storage'
 	@bin/lab ssh nfsclient1 'set -e; $(STORAGE_MOUNT); echo "written by nfsclient1" >/mnt/home/proof.new; sync /mnt/home/proof.new; mv /mnt/home/proof.new /mnt/home/proof'
 	@bin/lab ssh nfsclient2 'set -e; $(STORAGE_MOUNT); cat /mnt/home/proof'
+# Two pods answer through the ingress controller, HAProxy and a VIP.
+kubernetes-proof: binaries
+	$(step) 'two pods, asked from the other side of the provider'
+	@bin/lab ssh master1 'set -e; export KUBECONFIG=/etc/kubernetes/admin.conf; kubectl apply -f -; kubectl -n hello rollout status deployment/hello --timeout=120s' <lab/workloads/hello.yaml
+	@bin/lab ssh client 'for i in 1 2 3 4; do curl -sSk --fail --retry 20 --retry-all-errors --retry-delay 1 --retry-max-time 60 --resolve apps.lab.halinux.test:443:198.51.100.10 https://apps.lab.halinux.test/; done'
 status: lab-status
 	@[ $(STACK) != storage ] || bin/lab ssh storage1 halinux-storage status
 

@@ -40,6 +40,8 @@ func images() []imageSpec {
 		{name: "kube-scheduler", tag: release.Kubernetes, programs: []string{"kube-scheduler"}},
 		{name: "kube-proxy", tag: release.Kubernetes, programs: []string{"kube-proxy"}, packages: true},
 		{name: "coredns", tag: release.CoreDNS, programs: []string{"coredns"}, entrypoint: []string{"/usr/local/bin/coredns"}},
+		{name: "hello", tag: release.Hello, programs: []string{"hello"}, entrypoint: []string{"/usr/local/bin/hello"}},
+		{name: "traefik", tag: release.Traefik, programs: []string{"traefik"}, entrypoint: []string{"/usr/local/bin/traefik"}},
 		{name: "flannel", tag: release.Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: true},
 	}
 }

@@ -62,7 +62,12 @@ func programs() []program {
 			ldflags: "-X github.com/flannel-io/flannel/pkg/version.Version=" + release.Flannel,
 			static:  true, // its udp backend
 		},
-		program{name: "pause", version: release.Pause, module: "..", pkg: "github.com/halinux/halinux/bundle/pause"},
+		program{
+			name: "traefik", version: release.Traefik, module: "traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik",
+			ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=" + release.Traefik,
+		},
+		program{name: "pause", version: release.Pause, module: own, pkg: "github.com/halinux/halinux/bundle/pause"},
+		program{name: "hello", version: release.Hello, module: own, pkg: "github.com/halinux/halinux/bundle/hello"},
 	)
 }
 
@@ -91,10 +96,13 @@ func (o Options) collect(ctx context.Context) ([]program, error) {
 	return all, nil
 }
 
+// own is the module, seen from tools/, of the programs that are nobody's but ours.
+const own = ".."
+
 // ready is the path of a program in the user's folder, if it is there in the
-// version that is wanted. release.Pause is nobody's but ours.
+// version that is wanted.
 func (o Options) ready(p *program) string {
-	if o.Programs == "" || p.name == "pause" {
+	if o.Programs == "" || p.module == own {
 		return ""
 	}
 	path := filepath.Join(o.Programs, p.name)

@@ -65,8 +65,7 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 	var l problem.List
 	args := c.Base
 	args.Hosts, args.Plan = hosts, c.plan()
-	edge := c.edge(hosts, unmade)
-	if edge != nil {
+	if edge := c.edge(hosts, unmade); edge != nil {
 		args.Firewall.Flows = append(args.Firewall.Flows, edge.Flows()...)
 	}
 	if storage := c.storage(hosts); storage != nil {
@@ -74,11 +73,7 @@ func (c *Config) base(hosts []host.Host) (*host.BaseArgs, problem.List) {
 		args.Firewall.Flows = append(args.Firewall.Flows, storage.Flows()...)
 	}
 	if cluster := c.kubernetes(hosts); cluster != nil {
-		var edges []string
-		if edge != nil {
-			edges = host.Names(edge.Hosts)
-		}
-		args.Firewall.Flows = append(args.Firewall.Flows, cluster.Flows(edges)...)
+		args.Firewall.Flows = append(args.Firewall.Flows, cluster.Flows()...)
 		args.Firewall.Forward = slices.Concat(args.Firewall.Forward, host.Names(cluster.ControlPlanes), host.Names(cluster.Workers))
 	}
 	args.Packages.Sources = slices.Clone(args.Packages.Sources)
@@ -122,6 +117,11 @@ func (c *Config) edge(hosts []host.Host, kubernetesCA pulumi.StringInput) *haedg
 		args.BGP = &bgp
 	}
 	args.Sites = slices.Clone(args.Sites)
+	if c.Kubernetes != nil {
+		for _, s := range c.Kubernetes.Sites {
+			args.Sites = append(args.Sites, c.kubernetes(hosts).Site(s))
+		}
+	}
 	for i, s := range args.Sites {
 		args.Sites[i].Certificate.Key = c.Secrets.Certificates[s.Name]
 	}
@@ -162,6 +162,11 @@ func (c *Config) kubernetes(hosts []host.Host) *kubeadm.KubeadmClusterArgs {
 	}
 	for _, i := range c.workerIndexes() {
 		args.Workers = append(args.Workers, hosts[i])
+	}
+	if c.Edge != nil {
+		for _, i := range c.edgeIndexes() {
+			args.Edges = append(args.Edges, hosts[i].Name)
+		}
 	}
 	return &args
 }

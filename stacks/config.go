@@ -68,6 +68,9 @@ type KubernetesConfig struct {
 	ControlPlaneRole string
 	// WorkerRole is which hosts are workers. Default "worker".
 	WorkerRole string
+	// Sites are web sites of the edge that lead to the ingress controller: as
+	// edge.sites, without backends, and the check's path and port. Default: none.
+	Sites []haedge.Site
 }
 
 // SecretsConfig are the values that stand encrypted in the settings.

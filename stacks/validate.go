@@ -47,6 +47,23 @@ func (c *Config) Validate() problem.List {
 		if edge != nil && c.endpointVIP() == "" {
 			kl.Add("endpoint.address", fmt.Sprintf("%q is no VIP of the edge", cluster.Endpoint.Address), "use one of edge.vips, or add it there")
 		}
+		if sites := c.Kubernetes.Sites; len(sites) > 0 && edge == nil {
+			kl.Add("sites", "there is no edge that they could be sites of", "add the edge, or leave them out")
+		} else if len(sites) > 0 && cluster.Ingress.Off {
+			kl.Add("sites", "there is no ingress controller that they could lead to", "leave them out, or kubernetes.ingress.off")
+		}
+		for i, s := range c.Kubernetes.Sites {
+			at := fmt.Sprintf("sites[%d].", i)
+			if len(s.Backends) > 0 {
+				kl.Add(at+"backends", "are the cluster's workers", "leave them out, or make it one of edge.sites")
+			}
+			if s.Check.Port != 0 || s.Check.Path != "" {
+				kl.Add(at+"check", "is the ingress controller's own: it answers for all its sites", "leave port and path out")
+			}
+			if s.BackendTLS != nil {
+				kl.Add(at+"backendTls", "the ingress controller speaks plain HTTP to the edges", "leave it out")
+			}
+		}
 	}
 	base, bl := c.base(hosts)
 	if el.Err() != nil || sl.Err() != nil || kl.Err() != nil {
@@ -83,7 +100,7 @@ func (c *Config) placed(l problem.List) problem.List {
 var (
 	hostPath    = regexp.MustCompile(`^(base|edge|storage|kubernetes)\.(hosts|witnesses|controlPlanes|workers)(?:\[(\d+)\])?(.*)$`)
 	servicePath = regexp.MustCompile(`^edge\.services\[(\d+)\]`)
-	sitePath    = regexp.MustCompile(`^edge\.sites\[(\d+)\]\.certificate\.key$`)
+	sitePath    = regexp.MustCompile(`^edge\.sites\[(\d+)\](.*)$`)
 	agentSecret = regexp.MustCompile(`^storage\.fencing\.agents\[(\d+)\]\.secrets$`)
 	sourcePath  = regexp.MustCompile(`^base\.packages\.sources\[(\d+)\]\.key$`)
 )
@@ -102,7 +119,14 @@ func (c *Config) keyOf(path string) string {
 		return "kubernetes.endpoint" // the service is made for it
 	}
 	if m := sitePath.FindStringSubmatch(path); m != nil {
-		return "secrets.certificates." + c.Edge.Sites[number(m[1])].Name
+		sites, at, i := c.Edge.Sites, "edge", number(m[1])
+		if i >= len(sites) { // they come after those
+			sites, at, i = c.Kubernetes.Sites, "kubernetes", i-len(sites)
+		}
+		if m[2] == ".certificate.key" {
+			return "secrets.certificates." + sites[i].Name
+		}
+		return fmt.Sprintf("%s.sites[%d]%s", at, i, m[2])
 	}
 	if m := sourcePath.FindStringSubmatch(path); m != nil {
 		if s := c.Base.Packages.Sources[number(m[1])]; s.Key == "" && s.KeyFile != "" {

@@ -204,6 +204,8 @@ type BackendTLS struct {
 
 // HTTPCheck is a request that only a working backend answers.
 type HTTPCheck struct {
+	// Port is asked instead of the backend's. Default: the backend's.
+	Port int
 	// Path is asked for with GET. Default /healthz.
 	Path string
 	// Host is the Host header. Default: the site's first name; in the check of

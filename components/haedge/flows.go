@@ -84,7 +84,7 @@ func (a *HAEdgeArgs) backendFlows() []host.Flow {
 		}
 	}
 	for _, s := range a.Sites {
-		add("site "+s.Name, s.Backends, 0)
+		add("site "+s.Name, s.Backends, s.Check.Port)
 	}
 	for _, s := range a.Services {
 		add("service "+s.Name, s.Backends, s.Check.Port)

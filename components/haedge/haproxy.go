@@ -114,7 +114,7 @@ func (a *HAEdgeArgs) siteSections(s Site, ca string) []section {
 	if ca != "" {
 		tls = fmt.Sprintf(" ssl verify required ca-file %s sni str(%s) verifyhost %s check-sni %s", ca, s.BackendTLS.ServerName, s.BackendTLS.ServerName, s.BackendTLS.ServerName)
 	}
-	back = append(back, a.servers(s.Backends, s.Check.Interval, "layer7", s.Persistence == "cookie", tls, 0)...)
+	back = append(back, a.servers(s.Backends, s.Check.Interval, "layer7", s.Persistence == "cookie", tls, s.Check.Port)...)
 	return append(all, section{"frontend " + name, front}, section{"backend " + name, back})
 }
 

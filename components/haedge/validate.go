@@ -389,7 +389,7 @@ func (a *HAEdgeArgs) validateSite(i int, s Site, names map[string]string) proble
 			l.Add("backendTls.serverName", fmt.Sprintf("%q is not a DNS name", t.ServerName), "give the name that the backends' certificates are for")
 		}
 	}
-	validateCheck(&l, s.Check.Path, s.Check.Host, s.Check.Status, s.Check.Interval)
+	validateCheck(&l, s.Check.Port, s.Check.Path, s.Check.Host, s.Check.Status, s.Check.Interval)
 	if !slices.Contains([]string{"", "none", "cookie", "source"}, s.Persistence) {
 		l.Add("persistence", fmt.Sprintf("%q is not a way", s.Persistence), "use none, cookie or source")
 	}
@@ -418,7 +418,10 @@ func validateTimeout(l *problem.List, d time.Duration) {
 	}
 }
 
-func validateCheck(l *problem.List, path, hostHeader string, status int, interval time.Duration) {
+func validateCheck(l *problem.List, port int, path, hostHeader string, status int, interval time.Duration) {
+	if port < 0 || port > 65535 {
+		l.Add("check.port", fmt.Sprintf("%d is not a port", port), "use 1 to 65535")
+	}
 	if path != "" && !checkPath.MatchString(path) {
 		l.Add("check.path", fmt.Sprintf("%q is not a path", path), "begin with / and use no blanks and quotes")
 	}
@@ -536,10 +539,7 @@ func (a *HAEdgeArgs) validateService(i int, s Service) problem.List {
 	default:
 		l.Add("check.type", fmt.Sprintf("%q is not a check", s.Check.Type), "use tcp, http or https")
 	}
-	if s.Check.Port < 0 || s.Check.Port > 65535 {
-		l.Add("check.port", fmt.Sprintf("%d is not a port", s.Check.Port), "use 1 to 65535")
-	}
-	validateCheck(&l, s.Check.Path, s.Check.Host, s.Check.Status, s.Check.Interval)
+	validateCheck(&l, s.Check.Port, s.Check.Path, s.Check.Host, s.Check.Status, s.Check.Interval)
 	if !slices.Contains([]string{"", "none", "source"}, s.Persistence) {
 		l.Add("persistence", fmt.Sprintf("%q is not a way", s.Persistence), "use none or source")
 	}

@@ -20,6 +20,9 @@ type KubeadmClusterArgs struct {
 	Workers []host.Host `mapstructure:"-"`
 	// Nodes are further settings of hosts, by name.
 	Nodes map[string]Node
+	// Edges are the names of the plan's hosts that lead to API servers and to the
+	// ingress controller. Default: none.
+	Edges []string `mapstructure:"-"`
 	// Plan has the links of all these hosts.
 	Plan host.AddressPlan `mapstructure:"-"`
 	// Network is the plan's network that nodes talk over.
@@ -61,6 +64,8 @@ type KubeadmClusterArgs struct {
 	Snapshots Snapshots
 	// Restore puts etcd back to a snapshot. Default: nothing is restored.
 	Restore *Restore
+	// Ingress leads requests from the edges to pods.
+	Ingress Ingress
 	// Authorities are the cluster's certificate authorities, where something else
 	// needs them before the cluster (the edge, to check API servers by TLS).
 	// Default: made by the component and kept in the state.
@@ -120,6 +125,16 @@ type Flannel struct {
 	Backend string
 	// Port of VXLAN. Default 8472, the kernel's.
 	Port int
+}
+
+// Ingress is the ingress controller, Traefik, on every worker in the node's own
+// network. It speaks plain HTTP to the edges alone, which have taken TLS off.
+type Ingress struct {
+	Off bool // leaves it out, and takes it away where it was
+	// Port of requests. Default 8080.
+	Port int
+	// CheckPort is where an edge asks whether it serves. Default 8081.
+	CheckPort int
 }
 
 // Audit is the audit log of each API server, in /var/log/kubernetes.

@@ -17,11 +17,10 @@ const (
 )
 
 // Flows are the traffic that the cluster needs, for the firewall of every host.
-// The edges' own addresses are among those that reach API servers.
-func (a *KubeadmClusterArgs) Flows(edges []string) []host.Flow {
+func (a *KubeadmClusterArgs) Flows() []host.Flow {
 	masters, nodes := host.Names(a.ControlPlanes), host.Names(slices.Concat(a.ControlPlanes, a.Workers))
 	flows := []host.Flow{
-		{Name: "kubeadm: api", To: masters, Protocol: "tcp", Ports: []int{apiPort}, From: append(slices.Clone(nodes), edges...)},
+		{Name: "kubeadm: api", To: masters, Protocol: "tcp", Ports: []int{apiPort}, From: append(slices.Clone(nodes), a.Edges...)},
 		{Name: "kubeadm: etcd", To: masters, Protocol: "tcp", Ports: []int{etcdPort, etcdPort + 1}, From: masters},
 		{Name: "kubeadm: kubelet", To: nodes, Protocol: "tcp", Ports: []int{kubeletPort}, From: masters},
 		// Pods talk to the host they run on.
@@ -29,6 +28,9 @@ func (a *KubeadmClusterArgs) Flows(edges []string) []host.Flow {
 	}
 	if a.Flannel.backend() == "vxlan" {
 		flows = append(flows, host.Flow{Name: "kubeadm: vxlan", To: nodes, Protocol: "udp", Ports: []int{a.Flannel.port()}, From: nodes})
+	}
+	if !a.Ingress.Off && len(a.Edges) > 0 && len(a.Workers) > 0 {
+		flows = append(flows, host.Flow{Name: "kubeadm: ingress", To: host.Names(a.Workers), Protocol: "tcp", Ports: []int{a.Ingress.port(), a.Ingress.checkPort()}, From: a.Edges})
 	}
 	return flows
 }
@@ -44,5 +46,16 @@ func (a *KubeadmClusterArgs) Service(vip string, authority pulumi.StringInput) h
 	for _, h := range a.ControlPlanes {
 		s.Backends = append(s.Backends, haedge.Backend{Host: h.Name, Port: apiPort})
 	}
+	return s
+}
+
+// Site makes a site of an edge one that leads to the ingress controller: its
+// backends are all workers.
+func (a *KubeadmClusterArgs) Site(s haedge.Site) haedge.Site {
+	s.Backends = nil
+	for _, h := range a.Workers {
+		s.Backends = append(s.Backends, haedge.Backend{Host: h.Name, Port: a.Ingress.port()})
+	}
+	s.Check.Port, s.Check.Path = a.Ingress.checkPort(), "/ping"
 	return s
 }

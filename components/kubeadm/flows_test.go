@@ -14,6 +14,7 @@ import (
 // TestTheEdgeTakesTheAPIServers gives the edge what the cluster says of itself.
 func TestTheEdgeTakesTheAPIServers(t *testing.T) {
 	a := example()
+	a.Edges = []string{"edge1", "edge2"}
 	edges := []host.Host{aHost("edge1", "10.10.0.11"), aHost("edge2", "10.10.0.12")}
 	for _, e := range edges {
 		a.Plan.Hosts = append(a.Plan.Hosts, host.PlannedHost{Name: e.Name, Links: []host.Link{{Network: "lan", Address: e.SSH.Address, Interface: "eth0"}}})
@@ -22,11 +23,12 @@ func TestTheEdgeTakesTheAPIServers(t *testing.T) {
 		Hosts: edges, Plan: a.Plan, Network: "lan",
 		VIPs:     []haedge.VIP{{Name: "internal", Address: a.Endpoint.Address, RouterID: 77}},
 		Services: []haedge.Service{a.Service("internal", pulumi.String(testCA))},
+		Sites:    []haedge.Site{a.Site(haedge.Site{Name: "apps", Hosts: []string{"apps.lab.halinux.test"}})},
 	}
 	problems := edge.Validate()
 	require.NoError(t, problems.Err())
 
-	flows := append(a.Flows([]string{"edge1", "edge2"}), edge.Flows()...)
+	flows := append(a.Flows(), edge.Flows()...)
 	for _, f := range flows {
 		problems := f.Validate(a.Plan)
 		require.NoError(t, problems.Err(), f.Name)
@@ -46,10 +48,13 @@ func TestTheEdgeTakesTheAPIServers(t *testing.T) {
 	etcd, ok := find("kubeadm: etcd")
 	require.True(t, ok)
 	assert.Equal(t, []string{"master1", "master2", "master3"}, etcd.From, "nobody else reaches etcd")
+	ingress, ok := find("kubeadm: ingress")
+	require.True(t, ok)
+	assert.Equal(t, []string{"edge1", "edge2"}, ingress.From, "nobody else speaks to pods without TLS")
 	_, ok = find("kubeadm: vxlan")
 	assert.True(t, ok)
 	a.Flannel.Backend = "host-gw"
-	for _, f := range a.Flows(nil) {
+	for _, f := range a.Flows() {
 		assert.NotEqual(t, "kubeadm: vxlan", f.Name, "host-gw has no overlay")
 	}
 }

@@ -4,7 +4,8 @@
 // What runs on a host is in phases/, as files. Programs and images come from a
 // bundle (package bundle). The package leaves the base system and the firewall
 // to package host ([KubeadmClusterArgs.Flows] says which traffic it needs) and
-// the endpoint to package haedge ([KubeadmClusterArgs.Service]).
+// the endpoint and the way to the ingress controller to package haedge
+// ([KubeadmClusterArgs.Service], [KubeadmClusterArgs.Site]).
 //
 // Not proven yet, and so not in the lab's own stack: docs/open.md lists what is
 // missing.

@@ -121,8 +121,17 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 	if err != nil {
 		return nil, err
 	}
-	s.cluster = []host.Phase{nodes, flannel}
+	ingress, err := a.ingressPhase()
+	if err != nil {
+		return nil, err
+	}
+	s.cluster = []host.Phase{nodes, flannel, ingress}
+	system := []string{"kube-flannel/daemonset/flannel", "kube-system/daemonset/kube-proxy", "kube-system/deployment/coredns"}
+	if !a.Ingress.Off {
+		system = append(system, "ingress/daemonset/traefik")
+	}
 	s.systemPods, err = host.NewPhase(phases, "system-pods")
+	s.systemPods.Vars = map[string]string{"system": strings.Join(system, " ")}
 	return s, err
 }
 
@@ -139,6 +148,10 @@ func (a *KubeadmClusterArgs) services() string { return cmp.Or(a.Services, "10.9
 func (a *KubeadmClusterArgs) domain() string { return cmp.Or(a.Domain, "cluster.local") }
 
 func (a *KubeadmClusterArgs) proxy() string { return cmp.Or(a.Proxy, "nftables") }
+
+func (i Ingress) port() int { return cmp.Or(i.Port, 8080) }
+
+func (i Ingress) checkPort() int { return cmp.Or(i.CheckPort, 8081) }
 
 func (f Flannel) backend() string { return cmp.Or(f.Backend, "vxlan") }
 
@@ -293,7 +306,11 @@ func (a *KubeadmClusterArgs) images(master bool) []namedImage {
 	v := a.version()
 	all := []namedImage{{"pause", release.Pause}, {"kube-proxy", v}, {"flannel", release.Flannel}}
 	if !master {
-		return append(all, namedImage{"coredns", release.CoreDNS})
+		all = append(all, namedImage{"coredns", release.CoreDNS})
+		if !a.Ingress.Off {
+			all = append(all, namedImage{"traefik", release.Traefik})
+		}
+		return all
 	}
 	return append(all, namedImage{"etcd", release.Etcd},
 		namedImage{"kube-apiserver", v}, namedImage{"kube-controller-manager", v}, namedImage{"kube-scheduler", v})
@@ -509,4 +526,38 @@ func (a *KubeadmClusterArgs) flannelPhase() (host.Phase, error) {
 		return host.Phase{}, err
 	}
 	return host.NewPhase(phases, "flannel", file)
+}
+
+// ---- the ingress controller -------------------------------------------------------------
+
+// ingressPhase says to the cluster what the controller is, or that there is none.
+// It is there in either case: were its removal what takes the controller away, a
+// first control plane that is replaced would do so for all.
+func (a *KubeadmClusterArgs) ingressPhase() (host.Phase, error) {
+	args := []string{
+		fmt.Sprintf("--entrypoints.web.address=:%d", a.Ingress.port()),
+		fmt.Sprintf("--entrypoints.ping.address=:%d", a.Ingress.checkPort()),
+	}
+	if len(a.Edges) > 0 {
+		// They say who the client is, and nobody else is believed.
+		var edges []string
+		for _, h := range a.Edges {
+			for _, address := range a.Plan.Addresses(h) {
+				edges = append(edges, address.String())
+			}
+		}
+		args = append(args, "--entrypoints.web.forwardedheaders.trustedips="+strings.Join(edges, ","))
+	}
+	file, err := rendered("/etc/kubernetes/halinux/ingress.yaml", "ingress/ingress.yaml.tmpl", map[string]any{
+		"Image": release.Image("traefik", release.Traefik), "Args": args, "Port": a.Ingress.port(), "CheckPort": a.Ingress.checkPort(),
+	})
+	if err != nil {
+		return host.Phase{}, err
+	}
+	p, err := host.NewPhase(phases, "ingress", file)
+	p.Vars = map[string]string{"wanted": "yes"}
+	if a.Ingress.Off {
+		p.Vars["wanted"] = "no"
+	}
+	return p, err
 }

@@ -58,6 +58,7 @@ func exampleOther() *KubeadmClusterArgs {
 	a := example()
 	a.Name, a.Version, a.Pods, a.Services, a.Domain = "site-b", "v1.35.4", "10.64.0.0/12", "10.80.0.0/20", "site-b.internal"
 	a.Proxy, a.Flannel = "iptables", Flannel{Backend: "host-gw"}
+	a.Ingress, a.Edges = Ingress{Port: 18080, CheckPort: 18081}, []string{"spare1"}
 	a.Endpoint.Port = 8443
 	a.Reaction, a.PodSecurity, a.Audit = "fast", "restricted", Audit{Policy: "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", Days: 7}
 	a.Snapshots = Snapshots{Every: 90 * time.Minute, Keep: 24}
@@ -178,6 +179,7 @@ func TestAChangeTouchesWhatItMust(t *testing.T) {
 		"master2 control-plane", "master2 restore", "master2 restore-preflight", "master2 restored",
 		"master3 control-plane", "master3 restore", "master3 restore-preflight",
 	}, changed(t, func(a *KubeadmClusterArgs) { a.Restore = exampleOther().Restore }), "a restore is the control planes' affair")
+	assert.Equal(t, []string{"master1 ingress"}, changed(t, func(a *KubeadmClusterArgs) { a.Edges = []string{"spare1"} }))
 	assert.Equal(t, []string{"worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b"}}
 	}))

@@ -20,12 +20,13 @@ type hostScript struct {
 	t    *testing.T
 	path string
 	dir  string // where the programs stand; they may keep files there
+	vars string // what a phase's own script finds: variables, functions; none for a program
 }
 
 // scriptOf prepares a script; programs are shell texts by name.
 func scriptOf(t *testing.T, path string, programs map[string]string) hostScript {
 	t.Helper()
-	s := hostScript{t, path, t.TempDir()}
+	s := hostScript{t: t, path: path, dir: t.TempDir()}
 	for name, text := range programs {
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte("#!/bin/sh\n"+text), 0o755))
 	}
@@ -35,6 +36,9 @@ func scriptOf(t *testing.T, path string, programs map[string]string) hostScript 
 func (s hostScript) run(args ...string) (string, error) {
 	s.t.Helper()
 	cmd := exec.Command("sh", append([]string{s.path}, args...)...)
+	if s.vars != "" {
+		cmd = exec.Command("sh", "-c", s.vars+"\n. ./"+s.path)
+	}
 	cmd.Env = append(os.Environ(), "PATH="+s.dir+":"+os.Getenv("PATH"), "DIR="+s.dir)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -104,6 +108,45 @@ func TestDrain(t *testing.T) {
 	out, err = s.run("worker1", "0")
 	require.Error(t, err, "it has no time to wait for the budget")
 	assert.Contains(t, out, "error: still there: default/kept-1")
+}
+
+// TestIngressIsSaidOrTakenBack runs the scripts with a cluster that answers as
+// the files of a case say.
+func TestIngressIsSaidOrTakenBack(t *testing.T) {
+	const kubectl = `
+echo "$3" >>"$DIR/calls"
+case $3 in
+diff) [ ! -e "$DIR/differs" ] ;;
+get) [ ! -e "$DIR/silent" ] || exit 1; cat "$DIR/objects" ;;
+esac
+`
+	try := func(script, wanted, objects, mark string) (string, string) {
+		t.Helper()
+		s := scriptOf(t, "phases/ingress/"+script+".sh", map[string]string{"kubectl": kubectl})
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "objects"), []byte(objects), 0o600))
+		if mark != "" {
+			require.NoError(t, os.WriteFile(filepath.Join(s.dir, mark), nil, 0o600))
+		}
+		s.vars = "set -eu; place() { echo placed; }; differs() { echo \"- $*\"; }; wanted=" + wanted
+		out, err := s.run()
+		require.NoError(t, err, out)
+		return out, s.file("calls")
+	}
+	const controller = "daemonset.apps/traefik\n"
+	for _, c := range []struct{ wanted, objects, mark, says string }{
+		{"yes", controller, "", ""},
+		{"yes", controller, "differs", "- the ingress controller's objects in the cluster are others\n"},
+		{"no", "", "", ""},
+		{"no", controller, "", "- the ingress controller's objects are still in the cluster\n"},
+		{"no", "", "silent", "- the ingress controller's objects are still in the cluster\n"},
+	} {
+		out, _ := try("check", c.wanted, c.objects, c.mark)
+		assert.Equal(t, c.says, out, "%v", c)
+	}
+	_, calls := try("converge", "yes", "", "")
+	assert.Equal(t, "apply\n", calls)
+	_, calls = try("converge", "no", controller, "")
+	assert.Equal(t, "delete\n", calls)
 }
 
 func TestEtcdMembers(t *testing.T) {

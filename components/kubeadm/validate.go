@@ -66,6 +66,17 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 	if p := a.Flannel.port(); p < 1 || p > 65535 {
 		l.Add("flannel.port", fmt.Sprintf("%d is not a port", p), "use 1 to 65535, or leave it out for 8472")
 	}
+	for _, p := range []struct {
+		path string
+		port int
+	}{{"ingress.port", a.Ingress.port()}, {"ingress.checkPort", a.Ingress.checkPort()}} {
+		if p.port < 1024 || p.port > 65535 {
+			l.Add(p.path, fmt.Sprintf("%d is not a port for it", p.port), "use 1024 to 65535, or leave it out: it is not root")
+		}
+	}
+	if !a.Ingress.Off && a.Ingress.port() == a.Ingress.checkPort() {
+		l.Add("ingress.checkPort", fmt.Sprintf("%d is that of requests too", a.Ingress.checkPort()), "choose another one")
+	}
 	return l
 }
 

@@ -91,9 +91,11 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	`restore.snapshot: "../x.db" is not the name of a file`: func(a *KubeadmClusterArgs) {
 		a.Restore = &Restore{Name: "a", Host: "master1", Snapshot: "../x.db"}
 	},
-	"snapshots.keep: -1 snapshots":            func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, Keep: -1} },
-	`flannel.backend: "udp" is not a backend`: func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
-	"flannel.port: 70000 is not a port":       func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
+	"snapshots.keep: -1 snapshots":                func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, Keep: -1} },
+	`flannel.backend: "udp" is not a backend`:     func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
+	"flannel.port: 70000 is not a port":           func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
+	"ingress.port: 443 is not a port for it":      func(a *KubeadmClusterArgs) { a.Ingress.Port = 443 },
+	"ingress.checkPort: 8080 is that of requests": func(a *KubeadmClusterArgs) { a.Ingress.CheckPort = 8080 },
 }
 
 func TestValidate(t *testing.T) {

@@ -13,6 +13,8 @@ const (
 	CoreDNS    = "v1.14.0"
 	Flannel    = "v0.28.4"
 	Pause      = "3.10.2"
+	Traefik    = "v3.6.12"
+	Hello      = "1.0"
 )
 
 // Debian is the release that nodes run; programs of Debian in images are its.
