@@ -189,8 +189,8 @@ func TestBadInput(t *testing.T) {
 		"a number that would wrap":            {func(c tree) { c.at("edge", "bgp")["asn"] = 1<<32 + 65010 }, []string{`edge.bgp.asn: "4295032306" is not a whole number`}},
 		"a word for a truth value":            {func(c tree) { c.at("base", "updates")["reboot"] = "sometimes" }, []string{`base.updates.reboot: "sometimes" is neither true`}},
 		"a time without a unit":               {func(c tree) { site(c, 1)["timeout"] = 30 }, []string{`edge.sites[1].timeout: "30" is not a time`}},
-		"a text for a list of objects":        {func(c tree) { edge(c)["sites"] = "www" }, []string{"edge.sites[0]: is a single value", "edge.acme: no site uses it", "secrets.certificates.shop: there is no site"}},
-		"a text for an object":                {func(c tree) { c["edge"] = "yes" }, []string{"edge: is a single value or a list", "secrets.bgp.isp-a: there is no", "secrets.bgp.isp-b: there is no", "secrets.certificates.shop: there is no"}},
+		"a text for a list of objects":        {func(c tree) { edge(c)["sites"] = "www" }, []string{"edge.sites[0]: is a single value", "secrets.certificates.shop: there is no site"}},
+		"a text for an object":                {func(c tree) { c["edge"] = "yes" }, []string{"edge: is a single value or a list", "kubernetes.sites: there is no edge", "secrets.bgp.isp-a: there is no", "secrets.bgp.isp-b: there is no", "secrets.certificates.shop: there is no"}},
 		"a list for an object":                {func(c tree) { c["ssh"] = []any{"deploy", "x"} }, []string{"ssh: is a single value or a list", "base.sshd.rootLogin: no would", "base.sshd.allowUsers: root is"}},
 		"an object for a text":                {func(c tree) { c["domain"] = map[string]any{"name": "x"} }, []string{"domain: has values below it", "edge.dns.zone: "}},
 		"two of a kind":                       {func(c tree) { link(c, 0)["adress"] = "x"; link(c, 1)["address"] = []any{"a", "b"} }, []string{"hosts[0].links[0].adress: is not", "hosts[1].links[0].address: has values below it", "hosts[1].name: edge2 has no IPv4", "edge.metrics.network: edge2 has no"}},
@@ -204,7 +204,8 @@ func TestBadInput(t *testing.T) {
 		"networks that overlap": {func(c tree) {
 			c.at("networks", 0)["cidr"] = "10.0.0.0/8"
 			c["networks"] = append(c["networks"].([]any), map[string]any{"name": "other", "cidr": "10.99.0.0/24"})
-		}, []string{"networks[0].routes[0].to: 10.30.0.0/16 is part of 10.0.0.0/8", "networks[2].cidr: 10.21.0.0/30 overlaps 10.0.0.0/8 of networks[0] (lan)", "networks[3].cidr: 10.99.0.0/24 overlaps 10.0.0.0/8 of networks[0] (lan)"}},
+		}, []string{"networks[0].routes[0].to: 10.30.0.0/16 is part of 10.0.0.0/8", "networks[2].cidr: 10.21.0.0/30 overlaps 10.0.0.0/8 of networks[0] (lan)", "networks[3].cidr: 10.99.0.0/24 overlaps 10.0.0.0/8 of networks[0] (lan)",
+			"kubernetes.pods: 10.244.0.0/16 overlaps the plan's network lan", "kubernetes.services: 10.96.0.0/16 overlaps the plan's network lan"}},
 		"a role without enough hosts":          {func(c tree) { hosts(c, 1)["roles"] = []any{"app"} }, []string{"roles[0].min: 1 hosts have the role edge", "edge.role: 1 edge", `edge.vips[1].prefer: "edge2" is not an edge`, `edge.bgp.vips[1].prefer: "edge2" is not an edge`}},
 		"an even number where a quorum counts": {func(c tree) { hosts(c, 0)["roles"] = []any{"edge", "db"} }, []string{"roles[2].odd: 4 hosts have the role db"}},
 		"a role with a typing error":           {func(c tree) { hosts(c, 2)["roles"] = []any{"db", "ap"} }, []string{`hosts[2].roles[1]: there is no role "ap"`}},
@@ -244,7 +245,7 @@ func TestBadInput(t *testing.T) {
 			c.at("edge", "services", 0)["port"] = 443
 		}, []string{"edge.services[0].port: 443 on the VIP public"}},
 		"a check that trusts nobody":    {func(c tree) { site(c, 0)["backendTls"] = map[string]any{"serverName": "app.example.net"} }, []string{"edge.sites[0].backendTls.ca: is missing"}},
-		"an authority that nobody asks": {func(c tree) { site(c, 0)["certificate"] = map[string]any{} }, []string{"edge.acme: no site uses it"}},
+		"an authority that nobody asks": {func(c tree) { site(c, 0)["certificate"] = map[string]any{}; delete(c.at("kubernetes"), "sites") }, []string{"edge.acme: no site uses it"}},
 
 		"no witness":                             {func(c tree) { delete(storage(c), "witnesses") }, []string{"storage.witnesses: there is none"}},
 		"a witness that is not there":            {func(c tree) { storage(c)["witnesses"] = []any{"app1", "app9"} }, []string{`storage.witnesses[1]: the plan has no host "app9"`}},
@@ -415,11 +416,22 @@ func TestBadCluster(t *testing.T) {
 			c.at("hosts", 8)["roles"] = []any{"worker", "control-plane"}
 			c.at("hosts", 9)["roles"] = []any{"control-plane"}
 		}, []string{"hosts[8].name: worker1 is controlPlanes[3] too"}},
-		"no VIP of the edge":     {func(c tree) { c.at("kubernetes", "endpoint")["address"] = "10.10.0.109" }, []string{`kubernetes.endpoint.address: "10.10.0.109" is no VIP of the edge`}},
-		"a port that is taken":   {func(c tree) { c.at("kubernetes", "endpoint")["port"] = 8080 }, []string{"kubernetes.endpoint: "}},
-		"ranges that overlap":    {func(c tree) { cluster(c)["pods"] = "10.10.0.0/16" }, []string{"kubernetes.pods: 10.10.0.0/16 overlaps the plan's network lan", "kubernetes.pods: 10.10.0.0/16 holds the endpoint"}},
-		"a host that is not one": {func(c tree) { cluster(c)["nodes"] = map[string]any{"worker9": map[string]any{}} }, []string{"kubernetes.nodes.worker9: is no host of the cluster"}},
-		"a key of it":            {func(c tree) { cluster(c)["endpont"] = "x" }, []string{"kubernetes.endpont: is not a key"}},
+		"no VIP of the edge":          {func(c tree) { c.at("kubernetes", "endpoint")["address"] = "10.10.0.109" }, []string{`kubernetes.endpoint.address: "10.10.0.109" is no VIP of the edge`}},
+		"a port that is taken":        {func(c tree) { c.at("kubernetes", "endpoint")["port"] = 8080 }, []string{"kubernetes.endpoint: "}},
+		"ranges that overlap":         {func(c tree) { cluster(c)["pods"] = "10.10.0.0/16" }, []string{"kubernetes.pods: 10.10.0.0/16 overlaps the plan's network lan", "kubernetes.pods: 10.10.0.0/16 holds the endpoint"}},
+		"a host that is not one":      {func(c tree) { cluster(c)["nodes"] = map[string]any{"worker9": map[string]any{}} }, []string{"kubernetes.nodes.worker9: is no host of the cluster"}},
+		"a site that nobody leads to": {func(c tree) { delete(c, "edge") }, []string{"kubernetes.sites: there is no edge"}},
+		"a site that leads nowhere":   {func(c tree) { cluster(c)["ingress"] = map[string]any{"off": true} }, []string{"kubernetes.sites: there is no ingress controller"}},
+		"backends of one's own": {func(c tree) {
+			c.at("kubernetes", "sites", 0)["backends"] = []any{map[string]any{"host": "worker1", "port": 80}}
+		}, []string{"kubernetes.sites[0].backends: are the cluster's workers"}},
+		"a check of one's own": {func(c tree) { c.at("kubernetes", "sites", 0)["check"] = map[string]any{"path": "/healthz"} }, []string{"kubernetes.sites[0].check: is the ingress controller's"}},
+		"TLS to the ingress controller": {func(c tree) {
+			c.at("kubernetes", "sites", 0)["backendTls"] = map[string]any{"serverName": "apps.example.net"}
+		}, []string{"kubernetes.sites[0].backendTls.ca: is missing", "kubernetes.sites[0].backendTls: the ingress"}},
+		"a name of a site twice":          {func(c tree) { c.at("kubernetes", "sites", 0)["hosts"] = []any{"www.lab.halinux.test"} }, []string{"kubernetes.sites[0].hosts[0]: www.lab.halinux.test is a name of", "edge.dns.zone: www would be"}},
+		"ports of the ingress controller": {func(c tree) { cluster(c)["ingress"] = map[string]any{"port": 80, "checkPort": 80} }, []string{"kubernetes.ingress.port: 80", "kubernetes.ingress.checkPort: 80 is not", "kubernetes.ingress.checkPort: 80 is that"}},
+		"a key of it":                     {func(c tree) { cluster(c)["endpont"] = "x" }, []string{"kubernetes.endpont: is not a key"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := treeOf(t, texts(t, "../Pulumi.kubernetes.yaml"))
