@@ -81,11 +81,14 @@ type Endpoint struct {
 
 // Node is what one host has beyond the others.
 type Node struct {
-	// Labels of the node, as it joins. A kubelet may not give itself labels below
-	// kubernetes.io, but for those of node.kubernetes.io and topology.
+	// Labels of the node. One that leaves this list leaves the node; what others
+	// gave it stays. The node sets them itself, which the admission plugin
+	// NodeRestriction does not let it for names below kubernetes.io and k8s.io,
+	// but for those of node.kubernetes.io, kubelet.kubernetes.io and
+	// topology.kubernetes.io/zone and /region. Default: none.
 	Labels map[string]string
-	// Taints of the node, as it joins. Default: that of control planes on them,
-	// none on workers.
+	// Taints of the node, from when it joins; likewise, but set by a control
+	// plane. Default: that of control planes on them, none on workers.
 	Taints []Taint
 }
 

@@ -126,7 +126,16 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		}
 		all = append(all, done...)
 	}
-	whole, err := apply(args.ControlPlanes[0].Name, []host.Phase{s.systemPods}, all)
+	for _, h := range slices.Concat(args.ControlPlanes, args.Workers) {
+		p, ok := s.labels[h.Name]
+		if !ok {
+			continue
+		}
+		if _, err = apply(h.Name, []host.Phase{p}, nil); err != nil {
+			return nil, err
+		}
+	}
+	whole, err := apply(args.ControlPlanes[0].Name, append(s.taints, s.systemPods), all)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -41,8 +40,10 @@ type steps struct {
 	certificates  map[string]host.Phase // of control planes, side by side
 	snapshots     map[string]host.Phase // there, when all of them are members; or none
 	workers       map[string]host.Phase
-	cluster       []host.Phase // on the first control plane: what the cluster itself is told
-	systemPods    host.Phase   // there, at the end: they run on all nodes
+	labels        map[string]host.Phase // of nodes that have some, when they are known
+	cluster       []host.Phase          // on the first control plane: what the cluster itself is told
+	taints        []host.Phase          // there, when all nodes are known; or none
+	systemPods    host.Phase            // there, at the end: they run on all nodes
 }
 
 type hostPhase struct {
@@ -52,7 +53,7 @@ type hostPhase struct {
 
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, labels: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
@@ -67,6 +68,11 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 		programs, err := a.programsPhase(h, master)
 		if err != nil {
 			return nil, err
+		}
+		if len(a.Nodes[h].Labels) > 0 {
+			if s.labels[h], err = a.labelsPhase(h); err != nil {
+				return nil, err
+			}
 		}
 		s.preflight[h] = preflight
 		s.prepare[h] = []host.Phase{runtime, programs}
@@ -129,6 +135,9 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 	system := []string{"kube-flannel/daemonset/flannel", "kube-system/daemonset/kube-proxy", "kube-system/deployment/coredns"}
 	if !a.Ingress.Off {
 		system = append(system, "ingress/daemonset/traefik")
+	}
+	if s.taints, err = a.taintsPhase(); err != nil {
+		return nil, err
 	}
 	s.systemPods, err = host.NewPhase(phases, "system-pods")
 	s.systemPods.Vars = map[string]string{"system": strings.Join(system, " ")}
@@ -337,15 +346,10 @@ func (a *KubeadmClusterArgs) programsPhase(h string, master bool) (host.Phase, e
 type argument struct{ Name, Value string }
 
 func (a *KubeadmClusterArgs) kubeletArgs(h string) []argument {
-	labels := a.Nodes[h].Labels
-	if len(labels) == 0 {
+	if len(a.Nodes[h].Labels) == 0 {
 		return nil
 	}
-	var words []string
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		words = append(words, k+"="+labels[k])
-	}
-	return []argument{{"node-labels", strings.Join(words, ",")}}
+	return []argument{{"node-labels", strings.Join(a.labels(h), ",")}}
 }
 
 // ---- control planes ---------------------------------------------------------------

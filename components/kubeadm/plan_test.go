@@ -110,7 +110,10 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	for _, h := range slices.Sorted(maps.Keys(s.workers)) {
 		all = append(all, stepPhase{"workers", h, s.workers[h]})
 	}
-	for _, p := range append(slices.Clone(s.cluster), s.systemPods) {
+	for _, h := range slices.Sorted(maps.Keys(s.labels)) {
+		all = append(all, stepPhase{"labels", h, s.labels[h]})
+	}
+	for _, p := range slices.Concat(s.cluster, s.taints, []host.Phase{s.systemPods}) {
 		all = append(all, stepPhase{"cluster", a.ControlPlanes[0].Name, p})
 	}
 	return all
@@ -180,9 +183,12 @@ func TestAChangeTouchesWhatItMust(t *testing.T) {
 		"master3 control-plane", "master3 restore", "master3 restore-preflight",
 	}, changed(t, func(a *KubeadmClusterArgs) { a.Restore = exampleOther().Restore }), "a restore is the control planes' affair")
 	assert.Equal(t, []string{"master1 ingress"}, changed(t, func(a *KubeadmClusterArgs) { a.Edges = []string{"spare1"} }))
-	assert.Equal(t, []string{"worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
+	assert.Equal(t, []string{"worker1 labels", "worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b"}}
 	}))
+	assert.Equal(t, []string{"master1 taints", "worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Taints: []Taint{{Key: "a", Effect: "NoSchedule"}}}
+	}), "a node may not change its own taints")
 }
 
 // TestContainerdsTemplate is about the one template that is not ours to fill in.

@@ -60,8 +60,8 @@ const kubectl = `
 while :; do case $1 in --kubeconfig | --request-timeout) shift 2 ;; *) break ;; esac; done
 case "$1 $2" in
 "patch node") echo "$*" >>"$DIR/patched" ;;
-"get pods") cat "$DIR/pods" ;;
-"get nodes") cat "$DIR/nodes" ;;
+"get pods") [ ! -e "$DIR/away" ] || exit 1; cat "$DIR/pods" ;;
+"get nodes") [ ! -e "$DIR/forbidden" ] || exit 1; cat "$DIR/nodes" ;;
 "create --raw")
 	pod=${3%/eviction} pod=${pod##*/}
 	grep -q "\"name\":\"$pod\"" || exit 9
@@ -103,6 +103,18 @@ func TestDrain(t *testing.T) {
 		assert.Empty(t, s.file("asked"), nodes)
 		assert.Contains(t, out, "no other node takes pods")
 	}
+
+	// Who may not list nodes does not know of any, and that is not the same.
+	s = drain(pods, me+other)
+	s.put("forbidden", "")
+	out, err = s.run("worker1", "30")
+	require.NoError(t, err, out)
+	assert.Contains(t, s.file("asked"), "web\n")
+
+	s = drain(pods, me+other)
+	s.put("away", "")
+	out, err = s.run("worker1", "30")
+	require.Error(t, err, "who cannot see pods does not know that there are none: %s", out)
 
 	s = drain("default|kept-1|ReplicaSet||Running\n", me+other)
 	out, err = s.run("worker1", "0")

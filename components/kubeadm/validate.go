@@ -147,14 +147,14 @@ func (a *KubeadmClusterArgs) validateNodes(l *problem.List) {
 		}
 		for _, k := range sortedKeys(n.Labels) {
 			v := n.Labels[k]
-			domain, _, prefixed := strings.Cut(k, "/")
+			allowed, domain := isKubeletLabel(k)
 			switch {
 			case !labelKey.MatchString(k):
 				l.Add(at+".labels", fmt.Sprintf("%q is not the name of a label", k), "use at most 63 letters, digits, hyphens, dots and underscores, after an optional DNS prefix and a slash")
 			case !labelValue.MatchString(v):
 				l.Add(at+".labels."+k, fmt.Sprintf("%q is not the value of a label", v), "use at most 63 letters, digits, hyphens, dots and underscores")
-			case prefixed && isKubernetes(domain) && domain != "node.kubernetes.io" && domain != "topology.kubernetes.io":
-				l.Add(at+".labels."+k, "a kubelet may not give itself labels below "+domain, "choose a prefix of your own, or node.kubernetes.io")
+			case !allowed:
+				l.Add(at+".labels."+k, "a kubelet may not give itself labels below "+domain+" but for "+strings.Join(ofKubelets, ", "), "choose a prefix of your own, or node.kubernetes.io")
 			}
 		}
 		for i, t := range n.Taints {

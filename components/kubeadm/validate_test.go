@@ -29,6 +29,12 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	"nodes.worker1.labels.kubernetes.io/role: a kubelet may not": func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"kubernetes.io/role": "db"}}
 	},
+	"nodes.worker1.labels.topology.kubernetes.io/rack: a kubelet may not": func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Labels: map[string]string{"topology.kubernetes.io/rack": "7"}}
+	},
+	"nodes.worker1.labels.node-restriction.kubernetes.io/x: a kubelet may not": func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Labels: map[string]string{"node-restriction.kubernetes.io/x": "7"}}
+	},
 	`nodes.worker1.labels: "a b" is not`: func(a *KubeadmClusterArgs) { a.Nodes["worker1"] = Node{Labels: map[string]string{"a b": ""}} },
 	`nodes.worker1.labels.a: "b c" is not`: func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b c"}}

@@ -11,14 +11,16 @@ k() { kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout 15s "$
 pods() {
 	k get pods -A --field-selector "spec.nodeName=$node" -o jsonpath='{range .items[*]}{.metadata.namespace}|{.metadata.name}|{.metadata.ownerReferences[0].kind}|{.metadata.annotations.kubernetes\.io/config\.mirror}|{.status.phase}{"\n"}{end}'
 }
+# Who cannot tell must not take it for none: then nobody would be asked to leave.
 others() {
-	k get nodes -o jsonpath='{range .items[*]}{.metadata.name}|{.spec.unschedulable}|{range .spec.taints[*]}{.effect} {end}|{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' |
-		awk -F '|' -v me="$node" '$1 != me && $2 != "true" && $3 !~ /NoSchedule|NoExecute/ && $4 == "True"'
+	all=$(k get nodes -o jsonpath='{range .items[*]}{.metadata.name}|{.spec.unschedulable}|{range .spec.taints[*]}{.effect} {end}|{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}') || { echo "cannot tell"; return 0; }
+	printf '%s\n' "$all" | awk -F '|' -v me="$node" '$1 != "" && $1 != me && $2 != "true" && $3 !~ /NoSchedule|NoExecute/ && $4 == "True"'
 }
 k patch node "$node" --type merge -p '{"spec":{"unschedulable":true}}' >/dev/null
 said=
 while :; do
-	left=$(pods | awk -F '|' '$1 != "" && $3 != "DaemonSet" && $4 == "" && $5 != "Succeeded" && $5 != "Failed" {print $1 "/" $2}')
+	have=$(pods) || { echo "error: the API server does not say which pods are here"; exit 1; }
+	left=$(printf '%s\n' "$have" | awk -F '|' '$1 != "" && $3 != "DaemonSet" && $4 == "" && $5 != "Succeeded" && $5 != "Failed" {print $1 "/" $2}')
 	[ -n "$left" ] || exit 0
 	[ -n "$(others)" ] || { echo "no other node takes pods: those of $node are not waited for"; exit 0; }
 	why=
