@@ -153,6 +153,16 @@ func TestStorageSplitBrain(t *testing.T) {
 		assert.Equal(t, "disconnect nfs\n-- --discard-my-data connect nfs\n", c.read("done"))
 		assert.NoFileExists(t, filepath.Join(c.dir, "split-brain/nfs"))
 	})
+	t.Run("the loser in standby", func(t *testing.T) {
+		c := split(t, "Secondary/Unknown")
+		require.NoError(t, os.Remove(filepath.Join(c.dir, "connection")))
+		code, said := c.storage("split-brain", "discard", "store2")
+		assert.Equal(t, 1, code, "nothing is stopped where the data is kept")
+		assert.Contains(t, said, "the replica is stopped here")
+		code, said = c.storage("split-brain", "discard", "store1")
+		assert.Equal(t, 0, code, said)
+		assert.Equal(t, "up nfs\ndisconnect nfs\n-- --discard-my-data connect nfs\n", c.read("done"))
+	})
 	t.Run("the one that serves does not lose", func(t *testing.T) {
 		c := split(t, "Primary/Unknown")
 		code, said := c.storage("split-brain", "discard", "store1")

@@ -169,6 +169,11 @@ split_brain() {
 	[ -e "$mark" ] || fail "no split brain has been seen here" "see halinux-storage status"
 	case $(connection) in
 	StandAlone | WFConnection) ;;
+	Unconfigured)
+		# In standby, which is how it came to serve no longer, its replica is stopped.
+		[ "$2" = "$me" ] || fail "the replica is stopped here" "see halinux-storage status"
+		drbdadm up "$name" || fail "the replica did not start" "its words are above"
+		;;
 	*) fail "replication is $(connection), which is no split brain" "see halinux-storage status" ;;
 	esac
 	if [ "$2" = "$me" ]; then

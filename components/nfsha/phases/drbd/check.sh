@@ -1,5 +1,5 @@
 if [ -e "/var/lib/halinux/split-brain/$resource" ]; then
-	differs "split brain since $(cat "/var/lib/halinux/split-brain/$resource"): see docs/operations.md"
+	differs "split brain since $(cat "/var/lib/halinux/split-brain/$resource"): see docs/storage.md"
 fi
 state=$(drbdadm cstate "$resource" 2>/dev/null || echo Unconfigured)
 case $state in

@@ -5,4 +5,4 @@ set -eu
 resource=${DRBD_RESOURCE:?}
 mkdir -p /var/lib/halinux/split-brain
 date -u +%FT%TZ >"/var/lib/halinux/split-brain/$resource"
-logger -s -t drbd-split-brain -p daemon.crit "$resource: both hosts have data that the other lacks; replication has stopped. Decide whose changes go: see docs/operations.md, split brain"
+logger -s -t drbd-split-brain -p daemon.crit "$resource: both hosts have data that the other lacks; replication has stopped. Decide whose changes go: see docs/storage.md, split brain"

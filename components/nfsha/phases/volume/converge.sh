@@ -14,7 +14,7 @@ if [ "$first" = yes ] && ! managed; then
 		;;
 	UpToDate/*) drbdadm primary "$resource" || fail "the replica did not become primary" "its words are above" ;;
 	*/UpToDate) say "the other host has the data" ;;
-	*) fail "the replicas are $(states)" "see docs/operations.md" ;;
+	*) fail "the replicas are $(states)" "see docs/storage.md" ;;
 	esac
 	if [ "$(drbdadm role "$resource" | cut -d/ -f1)" = Primary ]; then
 		if [ -z "$(blkid -p -s TYPE -o value /dev/drbd0)" ]; then
