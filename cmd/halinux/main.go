@@ -85,12 +85,9 @@ func run(ctx context.Context, verb string, names []string, stack, work string, d
 	if err := awaitLock(ctx, stack); err != nil {
 		return err
 	}
-	var unfit error
-	if isNew(stack) {
-		var err error
-		if unfit, err = lookFirst(ctx, verb, stack, preflight); err != nil {
-			return err
-		}
+	unfit, err := lookFirst(ctx, verb, stack, preflight)
+	if err != nil {
+		return err
 	}
 	attached, err := providers.Attach(ctx)
 	if err != nil {
@@ -146,10 +143,10 @@ func run(ctx context.Context, verb string, names []string, stack, work string, d
 // they are not, and a preview says so and goes on, since the plan is worth
 // reading all the same. What it returns as unfit is the preview's verdict.
 func lookFirst(ctx context.Context, verb, stack string, ask func(context.Context, string) error) (unfit, err error) {
-	switch verb {
-	case "up":
+	switch {
+	case verb == "up" && isNew(stack):
 		return nil, ask(ctx, stack)
-	case "preview":
+	case verb == "preview" && isEmpty(stack):
 		if err := ask(ctx, stack); err != nil {
 			fmt.Fprintln(os.Stderr, "halinux:", err)
 			return exitCode(1), nil
@@ -158,15 +155,41 @@ func lookFirst(ctx context.Context, verb, stack string, ask func(context.Context
 	return nil, nil
 }
 
-// isNew tells whether nothing is known of the stack yet. It can tell for the
-// backend of local files; elsewhere each host's own preflight has to do.
-func isNew(stack string) bool {
+// states are the files with what is known of a stack, for the backend of local
+// files; elsewhere nobody can tell, and each host's own preflight has to do.
+func states(stack string) (files []string, local bool) {
 	dir, local := strings.CutPrefix(os.Getenv("PULUMI_BACKEND_URL"), "file://")
 	if !local {
-		return false
+		return nil, false
 	}
-	known, err := filepath.Glob(filepath.Join(dir, ".pulumi", "stacks", "*", stack+".json"))
-	return err == nil && len(known) == 0
+	files, err := filepath.Glob(filepath.Join(dir, ".pulumi", "stacks", "*", stack+".json"))
+	return files, err == nil
+}
+
+// isNew tells whether nothing is known of the stack yet. Where a first run was
+// killed, there is a state without resources, and hosts may still be at work: a
+// phase waits for that, a look at all hosts would take it for a fault of theirs.
+func isNew(stack string) bool {
+	files, local := states(stack)
+	return local && len(files) == 0
+}
+
+// isEmpty tells whether nothing has been made yet: a preview leaves a stack
+// without resources behind.
+func isEmpty(stack string) bool {
+	files, local := states(stack)
+	for _, file := range files {
+		var state struct {
+			Checkpoint struct {
+				Latest struct{ Resources []json.RawMessage }
+			}
+		}
+		text, err := os.ReadFile(file)
+		if err != nil || json.Unmarshal(text, &state) != nil || len(state.Checkpoint.Latest.Resources) > 0 {
+			return false
+		}
+	}
+	return local
 }
 
 // forgetPending takes interrupted operations out of the state.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,7 +59,7 @@ func one(v any, path string) (string, error) {
 				return one(below, strings.TrimPrefix(path[end:], "."))
 			}
 		}
-		return "", fmt.Errorf("there is no %q, there are %s", path, strings.Join(slices.Sorted(maps.Keys(v)), ", "))
+		return "", fmt.Errorf("there is no %q, there are %s", path, cmp.Or(strings.Join(slices.Sorted(maps.Keys(v)), ", "), "none yet"))
 	case []any:
 		number, rest, _ := strings.Cut(path, ".")
 		i, err := strconv.Atoi(number)
