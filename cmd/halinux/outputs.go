@@ -14,9 +14,9 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 )
 
-// printOutputs prints all outputs as JSON, or those named as plain text, a line
-// each, for scripts.
-func printOutputs(ctx context.Context, s auto.Stack, names []string) error {
+// printOutputs prints all outputs as JSON, or the one of a name as plain text,
+// for scripts.
+func printOutputs(ctx context.Context, s auto.Stack, name string) error {
 	outputs, err := s.Outputs(ctx)
 	if err != nil {
 		return err
@@ -29,16 +29,12 @@ func printOutputs(ctx context.Context, s auto.Stack, names []string) error {
 		}
 		plain[name] = o.Value
 	}
-	var lines []string
-	for _, name := range names {
+	if name != "" {
 		text, err := one(plain, name)
 		if err != nil {
 			return fmt.Errorf("output %s: %w", name, err)
 		}
-		lines = append(lines, text)
-	}
-	if len(lines) > 0 {
-		_, err := fmt.Println(strings.Join(lines, "\n"))
+		_, err = fmt.Println(text)
 		return err
 	}
 	e := json.NewEncoder(os.Stdout)

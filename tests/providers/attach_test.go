@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,13 +44,13 @@ func TestAttachPrefersPublishedPlugin(t *testing.T) {
 			require.NoError(t, err)
 			defer func() { require.NoError(t, attached.Close()) }()
 			if !c.standIn {
-				assert.Empty(t, attached.Env)
-				assert.Empty(t, attached.StandIns)
+				assert.NotContains(t, attached.Env["PULUMI_DEBUG_PROVIDERS"], "command:")
+				assert.NotContains(t, attached.StandIns, "command")
 				assert.Nil(t, attached.Command())
 				return
 			}
-			assert.Equal(t, []string{"command"}, attached.StandIns)
-			assert.Equal(t, fmt.Sprintf("command:%d", attached.Command().Port()), attached.Env["PULUMI_DEBUG_PROVIDERS"])
+			assert.Equal(t, []string{"command", "kubernetes"}, attached.StandIns)
+			assert.Contains(t, strings.Split(attached.Env["PULUMI_DEBUG_PROVIDERS"], ","), fmt.Sprintf("command:%d", attached.Command().Port()))
 		})
 	}
 }

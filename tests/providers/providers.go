@@ -20,6 +20,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 
 	"github.com/halinux/halinux/tests/providers/command"
+	"github.com/halinux/halinux/tests/providers/kubernetes"
 )
 
 // running is a stand-in that serves.
@@ -42,6 +43,11 @@ func standIns() []standIn {
 			plugin:  command.Plugin,
 			version: semver.MustParse(command.Version),
 			start:   func() (running, error) { return command.Start() },
+		},
+		{
+			plugin:  kubernetes.Plugin,
+			version: semver.MustParse(kubernetes.Version),
+			start:   func() (running, error) { return kubernetes.Start() },
 		},
 	}
 }
