@@ -328,7 +328,7 @@ func (a *KubeadmClusterArgs) images(master bool) []namedImage {
 func (a *KubeadmClusterArgs) programsPhase(h string, master bool) (host.Phase, error) {
 	var images []string
 	for _, i := range a.images(master) {
-		images = append(images, release.Image(i.name, i.tag))
+		images = append(images, "image:"+release.Image(i.name, i.tag))
 	}
 	way, err := rendered("/etc/systemd/system/halinux-kubernetes-services.service", "kubernetes/halinux-kubernetes-services.service.tmpl",
 		map[string]any{"Services": a.services(), "Address": a.address(h)})

@@ -274,6 +274,54 @@ func TestBundleScript(t *testing.T) {
 	assert.Contains(t, out, "is damaged")
 	assert.Empty(t, s.file("b"), "nothing damaged is left")
 	assert.Empty(t, s.file("b.halinux"))
+
+	// containerd has what was pulled, and pulls what the server has.
+	const image = "registry.example/x:1"
+	manifest := sum("manifest\n")
+	content["/SHA256SUMS"] += manifest + "  v2/x/manifests/1\n"
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "ctr"), []byte(`#!/bin/sh
+shift 3
+echo "$1" >>"$DIR/asked"
+case $1 in
+ls)
+	echo "REF TYPE DIGEST SIZE PLATFORMS LABELS"
+	[ ! -s "$DIR/pulled" ] || echo "${2#name==} application/vnd.oci.image.manifest.v1+json sha256:$(cat "$DIR/pulled") 9.0 MiB linux/amd64 -" ;;
+pull)
+	[ -e "$DIR/served" ] || { echo "ctr: failed to resolve image" >&2; exit 1; }
+	cp "$DIR/served" "$DIR/pulled" ;;
+rm) rm "$DIR/pulled" ;;
+esac
+`), 0o755))
+	serve := func(digest string) {
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "served"), []byte(digest), 0o600))
+	}
+	out, err = run("-", "image:"+image)
+	require.Error(t, err)
+	assert.Contains(t, out, "cannot pull registry.example/x:1: ctr: failed to resolve image")
+	serve(manifest)
+	out, err = run("-", "image:"+image, "files/a="+to)
+	require.NoError(t, err, out)
+	assert.Equal(t, image+"\n", out)
+	require.NoError(t, os.Remove(filepath.Join(s.dir, "asked")))
+	out, err = run("-", "image:"+image)
+	require.NoError(t, err, out)
+	assert.Empty(t, out)
+	assert.Equal(t, "ls\n", s.file("asked"), "it is there already")
+
+	// Another one under this tag, here from before or on the server.
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "pulled"), []byte(sum("older\n")), 0o600))
+	out, err = run("-", "image:"+image)
+	require.NoError(t, err, out)
+	assert.Equal(t, image+"\n", out)
+	serve(sum("forged\n"))
+	require.NoError(t, os.Remove(filepath.Join(s.dir, "pulled")))
+	out, err = run("-", "image:"+image)
+	require.Error(t, err)
+	assert.Contains(t, out, "is not the image that the bundle's list means")
+	assert.Empty(t, s.file("pulled"), "it does not stay")
+	out, err = run("-", "image:registry.example/y:2")
+	require.Error(t, err)
+	assert.Contains(t, out, "lacks: v2/y/manifests/2")
 }
 
 func TestPreflight(t *testing.T) {
@@ -286,6 +334,7 @@ func TestPreflight(t *testing.T) {
 	defer server.Close()
 	script, err := os.ReadFile("phases/kubernetes-preflight/converge.sh")
 	require.NoError(t, err)
+	nameserver := "10.10.0.11"
 	preflight := func(vars map[string]string) (string, error) {
 		t.Helper()
 		all := map[string]string{"host": "node1", "memory": "1", "bundle": server.URL, "sums": "-", "needs": "files/a v2/x/manifests/1"}
@@ -299,8 +348,11 @@ func TestPreflight(t *testing.T) {
 		for k, v := range all {
 			text += k + "='" + v + "'\n"
 		}
+		names := filepath.Join(s.dir, "resolv.conf")
+		require.NoError(t, os.WriteFile(names, []byte("# of a test\nnameserver "+nameserver+"\n"), 0o600))
 		s.path = filepath.Join(s.dir, "script.sh")
-		require.NoError(t, os.WriteFile(s.path, append([]byte(text), script...), 0o600))
+		text += strings.ReplaceAll(string(script), "/run/systemd/resolve/resolv.conf", names)
+		require.NoError(t, os.WriteFile(s.path, []byte(text), 0o600))
 		return s.run()
 	}
 	out, err := preflight(nil)
@@ -321,4 +373,9 @@ func TestPreflight(t *testing.T) {
 	out, err = preflight(map[string]string{"bundle": "http://127.0.0.1:1"})
 	require.Error(t, err)
 	assert.Contains(t, out, "no bundle answers at http://127.0.0.1:1")
+	for _, nameserver = range []string{"127.0.0.53", "::1"} {
+		out, err = preflight(nil)
+		require.Error(t, err, nameserver)
+		assert.Contains(t, out, "names no server but this host")
+	}
 }

@@ -21,6 +21,12 @@ case $(hostname) in
 "$host") ;;
 *) finding "it calls itself $(hostname)" "set its name to $host: nodes are known by it" ;;
 esac
+# The list that the kubelet gives to CoreDNS. One that leads back to this host
+# would lead CoreDNS to itself.
+names=/run/systemd/resolve/resolv.conf
+[ -s "$names" ] || names=/etc/resolv.conf
+awk '$1 == "nameserver" && $2 !~ /^127\./ && $2 != "::1" {found = 1} END {exit !found}' "$names" ||
+	finding "$names names no server but this host" "have edge.dns, or give it name servers: pods ask them for all that is not in the cluster"
 
 # curl may not be there yet; apt has a way of its own to fetch a file.
 set -- -o Acquire::Retries=2 -o Acquire::http::Timeout=10 -o Acquire::https::Timeout=10

@@ -1,8 +1,9 @@
 #!/bin/sh
-# bundle SUM PATH TO...: brings programs of a bundle to this host, each checked
-# against the bundle's list of checksums, which itself has the checksum SUM ("-"
-# believes the server). One that is there already is not fetched again. Prints
-# the names of those that are new.
+# bundle URL SUM ITEM...: brings programs and images of a bundle to this host,
+# each checked against the bundle's list of checksums, which itself has the
+# checksum SUM ("-" believes the server). An item is PATH=TO, image:NAME:TAG, or
+# a PATH that has to be in the list. What is there already is not fetched again.
+# Prints the names of those that are new.
 set -eu
 url=$1 sum=$2
 shift 2
@@ -18,16 +19,48 @@ if [ "$sum" != - ] && ! printf '%s  %s\n' "$sum" "$work/sums" | sha256sum -c --s
 	echo "error: the bundle at $url is not the one that the configuration names: its SHA256SUMS has another checksum"
 	exit 1
 fi
+# path ITEM: where it stands in the bundle; sum_of PATH: its checksum there
+path() {
+	case $1 in
+	image:*)
+		set -- "${1##*/}"
+		echo "v2/${1%:*}/manifests/${1##*:}"
+		;;
+	*) echo "${1%%=*}" ;;
+	esac
+}
+sum_of() { sed -n "s|  $1\$||p" "$work/sums"; }
 missing=
 for item; do
-	from=${item%%=*}
-	case $item in *=*) ;; *) from=$item ;; esac
+	from=$(path "$item")
 	grep -q "  $from\$" "$work/sums" || missing="$missing $from"
 done
 [ -z "$missing" ] || { echo "error: the bundle at $url lacks:$missing"; exit 1; }
+digest() { ctr -n k8s.io images ls "name==$1" | awk -v image="$1" '$1 == image {print $3}'; }
 for item; do
-	case $item in *=*) from=${item%%=*} to=${item#*=} ;; *) continue ;; esac
-	want=$(sed -n "s|  $from\$||p" "$work/sums")
+	from=$(path "$item")
+	want=$(sum_of "$from")
+	case $item in
+	image:*)
+		# A manifest holds the checksums of all that its image is made of, and
+		# containerd checks those.
+		image=${item#image:}
+		[ "$(digest "$image")" != "sha256:$want" ] || continue
+		if ! ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d --label io.cri-containerd.image=managed "$image" >"$work/pull" 2>&1; then
+			echo "error: cannot pull $image: $(tail -n 1 "$work/pull")"
+			exit 1
+		fi
+		if [ "$(digest "$image")" != "sha256:$want" ]; then
+			ctr -n k8s.io images rm "$image" >/dev/null
+			echo "error: $image is not the image that the bundle's list means: its manifest has another checksum"
+			exit 1
+		fi
+		echo "$image"
+		continue
+		;;
+	*=*) to=${item#*=} ;;
+	*) continue ;;
+	esac
 	! printf '%s  %s\n' "$want" "$to" | sha256sum -c --status 2>/dev/null || continue
 	get "$from" "$to.halinux"
 	if ! printf '%s  %s\n' "$want" "$to.halinux" | sha256sum -c --status; then
