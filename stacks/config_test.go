@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
@@ -164,6 +166,39 @@ func TestProdAsDelivered(t *testing.T) {
 	}
 	require.Equal(t, []string{"secrets.certificates.shop", "edge.sites[1].certificate.certificate"}, paths,
 		"all that the file lacks is what its head says to set")
+}
+
+// TestStorageManual: what docs/storage.md says to write below storage is accepted.
+func TestStorageManual(t *testing.T) {
+	manual, err := os.ReadFile("../docs/storage.md")
+	require.NoError(t, err)
+	accepted := func(what string, change func(storage map[string]any)) {
+		t.Helper()
+		c := prod(t)
+		change(c.at("storage"))
+		_, err := Parse(c.texts())
+		assert.NoError(t, err, what)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(manual), -1)
+	require.Len(t, blocks, 2)
+	var agents struct{ Fencing struct{ Agents []any } }
+	require.NoError(t, yaml.Unmarshal([]byte(blocks[0][1]), &agents))
+	require.Len(t, agents.Fencing.Agents, 2)
+	accepted("IPMI", func(s map[string]any) { s["fencing"] = map[string]any{"agents": agents.Fencing.Agents} })
+	var second []any
+	require.NoError(t, yaml.Unmarshal([]byte(blocks[1][1]), &second))
+	accepted("a second agent", func(s map[string]any) {
+		s["fencing"] = map[string]any{"agents": append(slices.Clone(agents.Fencing.Agents), second...)}
+	})
+	var project any
+	for _, m := range regexp.MustCompile("`(\\{name: .*?\\})`").FindAllStringSubmatch(string(manual), -1) {
+		require.NoError(t, yaml.Unmarshal([]byte(m[1]), &project), m[1])
+		accepted(m[1], func(s map[string]any) {
+			projects := s["projects"].([]any)
+			s["projects"] = append([]any{project}, projects[1:]...)
+		})
+	}
+	require.NotNil(t, project)
 }
 
 // TestBadInput breaks the example in one place each: exactly this is reported,

@@ -123,6 +123,9 @@ func Platform(ctx *pulumi.Context) error {
 		maps.Copy(current, cluster.Hosts)
 		ctx.Export("kubernetesEndpoint", cluster.Endpoint)
 		ctx.Export("kubeconfig", cluster.Kubeconfig)
+		if len(clusterArgs.Users) > 0 {
+			ctx.Export("userKubeconfigs", cluster.UserKubeconfigs)
+		}
 	}
 	return nil
 }

@@ -35,10 +35,10 @@ verbs:
   preflight  ask all hosts whether they are fit, in one report; up and preview
              do it first where the stack is new
   drift      look at all hosts; exit 2 when one differs from what up left
-  outputs [NAME]
-             print the stack's outputs as JSON, or one of them as plain text:
-             outputs storageVip, outputs storageMounts.home, outputs storageHosts.0;
-             the values of a list are apart by commas
+  outputs [NAME ...]
+             print the stack's outputs as JSON, or those named as plain text, a
+             line each: outputs storageVip storageMounts.home storageHosts.0; the
+             values of a list are apart by commas
 flags:
 `
 
@@ -52,14 +52,14 @@ func main() {
 	diff := flag.Bool("diff", false, "show every changed line")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
 	flag.Parse()
-	verb, name := flag.Arg(0), flag.Arg(1)
-	if flag.NArg() != 1 && (verb != "outputs" || name == "" || flag.NArg() != 2) {
+	verb := flag.Arg(0)
+	if flag.NArg() != 1 && (flag.NArg() == 0 || verb != "outputs") {
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, verb, name, *stack, *work, *diff)
+	err := run(ctx, verb, flag.Args()[1:], *stack, *work, *diff)
 	var code exitCode
 	switch {
 	case errors.As(err, &code):
@@ -75,7 +75,7 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-func run(ctx context.Context, verb, name, stack, work string, diff bool) error {
+func run(ctx context.Context, verb string, names []string, stack, work string, diff bool) error {
 	switch verb {
 	case "drift":
 		return drift(ctx, stack)
@@ -122,7 +122,7 @@ func run(ctx context.Context, verb, name, stack, work string, diff bool) error {
 	case "destroy":
 		_, err = s.Destroy(ctx, optdestroy.Parallel(parallel), optdestroy.ProgressStreams(out), optdestroy.ErrorProgressStreams(errOut))
 	case "outputs":
-		return printOutputs(ctx, s, name)
+		return printOutputs(ctx, s, names)
 	default:
 		return fmt.Errorf("there is no verb %q", verb)
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 )
 
-// printOutputs prints all outputs as JSON, or the one of a name as plain text,
-// for scripts.
-func printOutputs(ctx context.Context, s auto.Stack, name string) error {
+// printOutputs prints all outputs as JSON, or those named as plain text, a line
+// each, for scripts.
+func printOutputs(ctx context.Context, s auto.Stack, names []string) error {
 	outputs, err := s.Outputs(ctx)
 	if err != nil {
 		return err
@@ -29,12 +29,16 @@ func printOutputs(ctx context.Context, s auto.Stack, name string) error {
 		}
 		plain[name] = o.Value
 	}
-	if name != "" {
+	var lines []string
+	for _, name := range names {
 		text, err := one(plain, name)
 		if err != nil {
 			return fmt.Errorf("output %s: %w", name, err)
 		}
-		_, err = fmt.Println(text)
+		lines = append(lines, text)
+	}
+	if len(lines) > 0 {
+		_, err := fmt.Println(strings.Join(lines, "\n"))
 		return err
 	}
 	e := json.NewEncoder(os.Stdout)

@@ -62,6 +62,11 @@ type KubeadmClusterArgs struct {
 	Audit Audit
 	// Snapshots are copies of what etcd holds. Default: none are taken.
 	Snapshots Snapshots
+	// Groups say what their members may do, by the group's name. Default: none.
+	Groups map[string]Group
+	// Users are people and programs with a kubeconfig of their own, by their name.
+	// Default: none, so that there is the administrator's alone.
+	Users map[string]User
 	// Restore puts etcd back to a snapshot. Default: nothing is restored.
 	Restore *Restore
 	// Ingress leads requests from the edges to pods.
@@ -150,6 +155,29 @@ type Audit struct {
 	// Size of one log in MB, and Files are how many of them are kept at most.
 	// Default 100 and 10.
 	Size, Files int
+}
+
+// Group is what several users may do alike. Its members are users of the cluster
+// (Kind User) in bindings of RBAC, so that who leaves a group, or the list of
+// users, has lost the rights with the same run.
+type Group struct {
+	// Role is a ClusterRole of the cluster: view, edit, admin, cluster-admin
+	// (kubernetes.io, Using RBAC Authorization, User-facing roles), or another.
+	Role string
+	// Namespaces are those that the role is for; what is missing is made, and
+	// never removed. Default: all of them, and what is in none.
+	Namespaces []string
+}
+
+// User is somebody with a kubeconfig of his own: a client certificate that the
+// cluster's authority has signed, for a key that is kept in the state.
+type User struct {
+	Groups []string // names of groups
+	// Days that the certificate lives, 2 to 3650. A run of the program in the
+	// second half of them makes the next one. A certificate cannot be taken back
+	// before its end: it still says who somebody is, and no more than that.
+	// Default 90.
+	Days int
 }
 
 // Snapshots are taken by each control plane from its own member of etcd, each of

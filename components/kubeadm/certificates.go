@@ -101,7 +101,7 @@ func newAuthorities(now time.Time) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		template, err := certificate(pkix.Name{CommonName: "halinux", Organization: []string{"kubeadm:cluster-admins"}}, now)
+		template, err := certificate(pkix.Name{CommonName: administrator, Organization: []string{"kubeadm:cluster-admins"}}, now)
 		if err != nil {
 			return "", err
 		}

@@ -14,6 +14,7 @@ package kubeadm
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -32,6 +33,9 @@ type KubeadmCluster struct {
 	Endpoint pulumi.StringOutput `pulumi:"endpoint"`
 	// Kubeconfig is the administrator's, a secret.
 	Kubeconfig pulumi.StringOutput `pulumi:"kubeconfig"`
+	// UserKubeconfigs are those of [KubeadmClusterArgs.Users], by their names, all
+	// of it a secret.
+	UserKubeconfigs pulumi.StringMapOutput `pulumi:"userKubeconfigs"`
 	// CACertificate is the PEM of the authority that signed the API servers'
 	// certificates.
 	CACertificate pulumi.StringOutput `pulumi:"caCertificate"`
@@ -139,7 +143,11 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 	if err != nil {
 		return nil, err
 	}
-	return c, c.outputs(ctx, args, authorities, whole)
+	users, err := c.userKubeconfigs(ctx, name, args, authorities, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, c.outputs(ctx, args, authorities, users, whole)
 }
 
 // restore stops all control planes, when all of them have said that they may be,
@@ -165,16 +173,19 @@ func (c *KubeadmCluster) restore(ctx *pulumi.Context, name string, args *Kubeadm
 
 // outputs tells the rest of the program how the cluster is reached. They depend
 // on the arguments and the authorities alone: no host's change ever changes them.
-func (c *KubeadmCluster) outputs(ctx *pulumi.Context, a *KubeadmClusterArgs, authorities *Authorities, after []pulumi.Resource) error {
+func (c *KubeadmCluster) outputs(ctx *pulumi.Context, a *KubeadmClusterArgs, authorities *Authorities, users pulumi.StringMapOutput, after []pulumi.Resource) error {
 	later := func(o pulumi.StringOutput) pulumi.StringOutput {
 		return pulumi.OutputWithDependencies(ctx.Context(), o, after...).(pulumi.StringOutput)
 	}
 	c.Endpoint = later(pulumi.String(a.Endpoint.String()).ToStringOutput())
 	c.CACertificate = later(authorities.CA)
 	c.Kubeconfig = later(authorities.secrets.ApplyT(func(all string) (string, error) {
-		return kubeconfig(a.name(), "https://"+a.Endpoint.String(), all)
+		return adminKubeconfig(a.name(), "https://"+a.Endpoint.String(), all)
 	}).(pulumi.StringOutput))
-	return ctx.RegisterResourceOutputs(c, pulumi.Map{
-		"endpoint": c.Endpoint, "kubeconfig": c.Kubeconfig, "caCertificate": c.CACertificate,
-	})
+	c.UserKubeconfigs = pulumi.OutputWithDependencies(ctx.Context(), users, after...).(pulumi.StringMapOutput)
+	outputs := pulumi.Map{"endpoint": c.Endpoint, "kubeconfig": c.Kubeconfig, "caCertificate": c.CACertificate}
+	if len(a.Users) > 0 {
+		outputs["userKubeconfigs"] = c.UserKubeconfigs
+	}
+	return ctx.RegisterResourceOutputs(c, outputs)
 }

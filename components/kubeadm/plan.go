@@ -131,7 +131,11 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 	if err != nil {
 		return nil, err
 	}
-	s.cluster = []host.Phase{nodes, flannel, ingress}
+	access, err := a.accessPhase()
+	if err != nil {
+		return nil, err
+	}
+	s.cluster = append([]host.Phase{nodes, flannel, ingress}, access...)
 	system := []string{"kube-flannel/daemonset/flannel", "kube-system/daemonset/kube-proxy", "kube-system/deployment/coredns"}
 	if !a.Ingress.Off {
 		system = append(system, "ingress/daemonset/traefik")

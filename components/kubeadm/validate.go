@@ -59,6 +59,7 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 	}
 	a.validateAudit(&l)
 	l.Include("snapshots", a.Snapshots.validate())
+	l.Include("", a.validateUsers())
 	l.Include("restore", a.Restore.validate(host.Names(a.ControlPlanes)))
 	if b := a.Flannel.backend(); b != "vxlan" && b != "host-gw" {
 		l.Add("flannel.backend", fmt.Sprintf("%q is not a backend", a.Flannel.Backend), "use vxlan or host-gw")

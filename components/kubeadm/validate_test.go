@@ -97,6 +97,23 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	`restore.snapshot: "../x.db" is not the name of a file`: func(a *KubeadmClusterArgs) {
 		a.Restore = &Restore{Name: "a", Host: "master1", Snapshot: "../x.db"}
 	},
+	`groups.Ops: "Ops" is not a name`:        func(a *KubeadmClusterArgs) { a.Groups = map[string]Group{"Ops": {Role: "view"}} },
+	`groups.ops.role: "" is not the name`:    func(a *KubeadmClusterArgs) { a.Groups = map[string]Group{"ops": {}} },
+	`groups.ops.role: "a b" is not the name`: func(a *KubeadmClusterArgs) { a.Groups = map[string]Group{"ops": {Role: "a b"}} },
+	`groups.ops.namespaces[0]: "A" is not a na`: func(a *KubeadmClusterArgs) {
+		a.Groups = map[string]Group{"ops": {Role: "view", Namespaces: []string{"A"}}}
+	},
+	"groups.ops.namespaces[1]: a stands there": func(a *KubeadmClusterArgs) {
+		a.Groups = map[string]Group{"ops": {Role: "view", Namespaces: []string{"a", "a"}}}
+	},
+	`users.a@b: "a@b" is not a name`:                func(a *KubeadmClusterArgs) { a.Users = map[string]User{"a@b": {}} },
+	"users.halinux: is the name of the cluster":     func(a *KubeadmClusterArgs) { a.Users = map[string]User{"halinux": {}} },
+	"users.anna.days: 1 days":                       func(a *KubeadmClusterArgs) { a.Users = map[string]User{"anna": {Days: 1}} },
+	`users.anna.groups[0]: there is no group "ops"`: func(a *KubeadmClusterArgs) { a.Users = map[string]User{"anna": {Groups: []string{"ops"}}} },
+	"users.anna.groups[1]: ops stands there twice": func(a *KubeadmClusterArgs) {
+		a.Groups = map[string]Group{"ops": {Role: "view"}}
+		a.Users = map[string]User{"anna": {Groups: []string{"ops", "ops"}}}
+	},
 	"snapshots.keep: -1 snapshots":                func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, Keep: -1} },
 	`flannel.backend: "udp" is not a backend`:     func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
 	"flannel.port: 70000 is not a port":           func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },

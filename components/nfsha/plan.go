@@ -312,7 +312,9 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 	// The witness drops a host that has said nothing for 1.2 times the first of
 	// these, and only then gives its vote to the other one; which must have it
 	// before its own watchdog fires.
-	within := 5 * time.Second
+	// With agents there is no such hurry; a host that may be silent for a long
+	// token may be so for the witness too.
+	within := max(5*time.Second, a.token()*5/2)
 	if w := a.Fencing.Watchdog; w != nil {
 		within = w.timeout()
 	}

@@ -2,8 +2,10 @@ package nfsha
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
@@ -164,6 +166,32 @@ func TestAChangeTouchesOnlyWhatItMust(t *testing.T) {
 	a = exampleAgents()
 	a.Fencing.Agents[0].Options["ip"] = "10.12.0.41"
 	assert.Equal(t, []string{"store1 fencing"}, changed(t, exampleAgents(), a), "a management controller moves")
+}
+
+// The witness has to notice a lost host before the other's watchdog fires, and
+// where there is none may take its time as the token does.
+func TestTheWitnessIsAskedInTime(t *testing.T) {
+	asks := func(a *NFSHAClusterArgs) (vote, sync string) {
+		t.Helper()
+		m := regexp.MustCompile(`\n\t\ttimeout: (\d+)\n\t\tsync_timeout: (\d+)\n`).FindStringSubmatch(text(t, a))
+		require.NotNil(t, m)
+		return m[1], m[2]
+	}
+	for name, c := range map[string]struct {
+		a          *NFSHAClusterArgs
+		token      time.Duration
+		vote, sync string
+	}{
+		"watchdog of 5 s":          {example(), 2 * time.Second, "3000", "4000"},
+		"watchdog, a longer token": {example(), 5 * time.Second, "3000", "4000"},
+		"agents":                   {exampleAgents(), 2 * time.Second, "3000", "4000"},
+		"agents, a short token":    {exampleAgents(), time.Second, "3000", "4000"},
+		"agents, a longer token":   {exampleAgents(), 4 * time.Second, "6000", "8000"},
+	} {
+		c.a.Token = c.token
+		vote, sync := asks(c.a)
+		assert.Equal(t, c.vote+" "+c.sync, vote+" "+sync, name)
+	}
 }
 
 func TestProjectIDsStay(t *testing.T) {
