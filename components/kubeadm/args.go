@@ -23,6 +23,12 @@ type KubeadmClusterArgs struct {
 	// Edges are the names of the plan's hosts that lead to API servers and to the
 	// ingress controller. Default: none.
 	Edges []string `mapstructure:"-"`
+	// Gone are names of nodes that died and will never come back, control planes or
+	// workers: they leave etcd and the list of nodes without being asked. They may
+	// be no hosts of the cluster any more; one that shows a sign of life is
+	// refused. A name may stay here, until a host of that name is to join again.
+	// Default: none.
+	Gone []string
 	// Plan has the links of all these hosts.
 	Plan host.AddressPlan `mapstructure:"-"`
 	// Network is the plan's network that nodes talk over.

@@ -43,6 +43,17 @@ func (a *KubeadmClusterArgs) taintsPhase() ([]host.Phase, error) {
 	return []host.Phase{p}, err
 }
 
+// gonePhase takes nodes that are gone for good off the cluster's lists.
+func (a *KubeadmClusterArgs) gonePhase() ([]host.Phase, error) {
+	if len(a.Gone) == 0 {
+		return nil, nil
+	}
+	first := a.ControlPlanes[0].Name
+	p, err := host.NewPhase(phases, "gone")
+	p.Vars = map[string]string{"gone": strings.Join(a.Gone, " "), "address": a.address(first), "peers": strings.Join(a.peers(first), " ")}
+	return []host.Phase{p}, err
+}
+
 // ofKubelets are the labels of Kubernetes' own that a kubelet may give its node
 // (k8s.io/kubelet/pkg/apis, IsKubeletLabel); those that it sets from what the host
 // is are not among them.

@@ -91,3 +91,60 @@ func TestNodeTaints(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, out, "there is no node worker1")
 }
+
+func TestGone(t *testing.T) {
+	try := func(ready, expel string) (hostScript, string, error) {
+		s := phaseOf(t, "gone/converge.sh", map[string]string{"gone": "old1 old2", "address": "10.0.0.1", "peers": "10.0.0.2"}, map[string]string{"kubectl": asked})
+		s.put("answer", ready)
+		s.put("usr/local/lib/halinux/etcd-members", "#!/bin/sh\necho \"$*\" >>\"$DIR/told\"\n"+expel)
+		out, err := s.run()
+		return s, out, err
+	}
+	for _, ready := range []string{"Unknown", "False", ""} {
+		s, out, err := try(ready, "")
+		require.NoError(t, err, out)
+		assert.Equal(t, "expel old1 10.0.0.1 10.0.0.2\nexpel old2 10.0.0.1 10.0.0.2\n", s.file("told"))
+		assert.Equal(t, "delete node old1 --ignore-not-found --wait=false\ndelete node old2 --ignore-not-found --wait=false\n", s.file("asked"))
+	}
+	s, out, err := try("True", "")
+	require.Error(t, err)
+	assert.Contains(t, out, "old1 is ready, and not gone")
+	assert.Empty(t, s.file("asked")+s.file("told"))
+	s, out, err = try("Unknown", "echo it answers; exit 1")
+	require.Error(t, err)
+	assert.Contains(t, out, "old1 stays a member of etcd: it answers")
+	assert.Empty(t, s.file("asked"))
+}
+
+// TestAControlPlaneLeaves never takes a majority with it.
+func TestAControlPlaneLeaves(t *testing.T) {
+	const manifest = "etc/kubernetes/manifests/etcd.yaml"
+	try := func(leave string) (hostScript, string, error) {
+		s := phaseOf(t, "control-plane/remove.sh", map[string]string{"host": "master2", "address": "10.0.0.2", "peers": "10.0.0.1"}, map[string]string{
+			"kubectl": asked, "ss": ":", "systemctl": ":",
+		})
+		text, err := os.ReadFile(s.path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(s.path, append([]byte("no_service() { :; }\n"), text...), 0o600))
+		s.put("usr/local/lib/halinux/etcd-members", "#!/bin/sh\necho \"$*\" >>\"$DIR/told\"\n"+leave)
+		s.put(manifest, "")
+		s.put("var/lib/etcd/member/db", "")
+		out, err := s.run()
+		return s, out, err
+	}
+	s, out, err := try("")
+	require.NoError(t, err, out)
+	assert.Equal(t, "leave 10.0.0.2 10.0.0.1\n", s.file("told"))
+	assert.Equal(t, "delete node master2 --ignore-not-found --wait=false\n", s.file("asked"))
+	assert.False(t, s.exists(manifest) || s.exists("var/lib/etcd"))
+
+	s, out, err = try(`[ "$(wc -l <"$DIR/told")" -ge 3 ]`)
+	require.NoError(t, err, "members that have just met need a moment: %s", out)
+	assert.False(t, s.exists(manifest))
+
+	s, out, err = try("echo unhealthy cluster; exit 1")
+	require.Error(t, err)
+	assert.Contains(t, out, "would have no majority: unhealthy cluster")
+	assert.True(t, s.exists(manifest) && s.exists("var/lib/etcd/member/db"), "it stays what it is")
+	assert.Empty(t, s.file("asked"))
+}

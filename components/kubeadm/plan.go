@@ -135,7 +135,11 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 	if err != nil {
 		return nil, err
 	}
-	s.cluster = append([]host.Phase{nodes, flannel, ingress}, access...)
+	gone, err := a.gonePhase()
+	if err != nil {
+		return nil, err
+	}
+	s.cluster = slices.Concat(gone, []host.Phase{nodes, flannel, ingress}, access)
 	system := []string{"kube-flannel/daemonset/flannel", "kube-system/daemonset/kube-proxy", "kube-system/deployment/coredns"}
 	if !a.Ingress.Off {
 		system = append(system, "ingress/daemonset/traefik")
@@ -459,6 +463,9 @@ func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulum
 		first = "yes"
 	}
 	p.Vars = map[string]string{"address": a.address(h), "endpoint": a.Endpoint.String(), "peers": strings.Join(a.peers(h), " "), "first": first}
+	if len(a.Gone) > 0 {
+		p.Vars["gone"] = strings.Join(a.Gone, " ")
+	}
 	if a.Restore != nil {
 		// It has something to do again.
 		p.Vars["restore"] = a.Restore.Name

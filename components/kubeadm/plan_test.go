@@ -64,6 +64,7 @@ func exampleOther() *KubeadmClusterArgs {
 	a.Snapshots = Snapshots{Every: 90 * time.Minute, Keep: 24}
 	a.Groups = map[string]Group{"ops": {Role: "cluster-admin"}, "dev": {Role: "edit", Namespaces: []string{"web", "db"}}}
 	a.Users = map[string]User{"anna": {Groups: []string{"ops", "dev"}}, "berta": {Groups: []string{"dev"}, Days: 30}}
+	a.Gone = []string{"master4", "worker9"}
 	a.Restore = &Restore{Name: "2026-01-02", Host: "master2", Snapshot: "etcd-master2-20260102T030405Z.db"}
 	a.Plan.Networks[0].MTU = 9000
 	a.Bundle = Bundle{URL: "https://bundle.example.org", CA: testCA, Sums: strings.Repeat("0123456789abcdef", 4)}
@@ -185,6 +186,9 @@ func TestAChangeTouchesWhatItMust(t *testing.T) {
 		"master3 control-plane", "master3 restore", "master3 restore-preflight",
 	}, changed(t, func(a *KubeadmClusterArgs) { a.Restore = exampleOther().Restore }), "a restore is the control planes' affair")
 	assert.Equal(t, []string{"master1 ingress"}, changed(t, func(a *KubeadmClusterArgs) { a.Edges = []string{"spare1"} }))
+	assert.Equal(t, []string{"master1 control-plane", "master1 gone", "master2 control-plane", "master3 control-plane"}, changed(t, func(a *KubeadmClusterArgs) {
+		a.Gone = []string{"master4"}
+	}))
 	assert.Equal(t, []string{"master1 access"}, changed(t, func(a *KubeadmClusterArgs) { a.Groups = exampleOther().Groups }))
 	assert.Empty(t, changed(t, func(a *KubeadmClusterArgs) { a.Users = map[string]User{"anna": {}} }), "a user alone is no host's affair")
 	assert.Equal(t, []string{"worker1 labels", "worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {

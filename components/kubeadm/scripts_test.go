@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -167,9 +168,10 @@ echo "$*" >>"$DIR/calls"
 case "$*" in
 *10.0.0.9*) exit 1 ;;
 *'member list'*) cat "$DIR/members" ;;
+*10.0.0.4*) exit 1 ;;
 *'endpoint health'*) [ ! -e "$DIR/sick" ] ;;
 *'member promote'*) [ ! -e "$DIR/behind" ] ;;
-*'member remove'*) : ;;
+*'member remove'*) [ ! -e "$DIR/majority" ] ;;
 *) exit 8 ;;
 esac
 `
@@ -177,6 +179,7 @@ esac
 		one     = "1a, started, master1, https://10.0.0.1:2380, https://10.0.0.1:2379, false\n"
 		two     = "2b, started, master2, https://10.0.0.2:2380, https://10.0.0.2:2379, false\n"
 		learner = "2b, started, master2, https://10.0.0.2:2380, https://10.0.0.2:2379, true\n"
+		dead    = "4d, started, master4, https://10.0.0.4:2380, https://10.0.0.4:2379, false\n"
 		added   = "2b, unstarted, , https://10.0.0.2:2380, , true\n"
 	)
 	try := func(members, mark string, args ...string) (string, string, error) {
@@ -208,6 +211,13 @@ esac
 		{"it leaves", one + two, "", "", []string{"leave", "10.0.0.2", "10.0.0.1"}},
 		{"it has left", one, "", "", []string{"leave", "10.0.0.2", "10.0.0.1"}},
 		{"nobody could be told", one + two, "", "", []string{"leave", "10.0.0.2", "10.0.0.9"}},
+		{"it would take the majority with it", one + two + dead, "majority", "could not be removed: 2b", []string{"leave", "10.0.0.2", "10.0.0.1"}},
+		{"it was replaced", one + two, "", "", []string{"anew", "10.0.0.2", "10.0.0.1"}},
+		{"it never was one", one, "", "", []string{"anew", "10.0.0.2", "10.0.0.1"}},
+		{"one is gone", one + two + dead, "", "", []string{"expel", "master4", "10.0.0.1"}},
+		{"one was gone before", one + two, "", "", []string{"expel", "master4", "10.0.0.1"}},
+		{"one is not gone", one + two, "", "master2 answers", []string{"expel", "master2", "10.0.0.1"}},
+		{"nobody knows", one + two, "", "no etcd answers", []string{"expel", "master2", "10.0.0.9"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, calls, err := try(c.members, c.mark, c.args...)
@@ -218,7 +228,8 @@ esac
 				assert.Contains(t, out, c.says)
 			}
 			assert.Equal(t, c.name == "it is promoted" || c.name == "it is behind", strings.Contains(calls, "member promote 2b"))
-			assert.Equal(t, c.name == "it leaves", strings.Contains(calls, "member remove 2b"))
+			assert.Equal(t, slices.Contains([]string{"it leaves", "it was replaced", "it would take the majority with it"}, c.name), strings.Contains(calls, "member remove 2b"))
+			assert.Equal(t, c.name == "one is gone", strings.Contains(calls, "member remove 4d"))
 		})
 	}
 }

@@ -40,6 +40,7 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 		l.Add("network", fmt.Sprintf("the plan has no network %q", a.Network), "use the name of one of its networks")
 	}
 	a.validateHosts(&l)
+	a.validateGone(&l)
 	a.validateNodes(&l)
 	a.validateEndpoint(&l)
 	a.validateVersion(&l)
@@ -135,6 +136,21 @@ func (a *KubeadmClusterArgs) validateHosts(l *problem.List) {
 			} else if _, ok := a.Plan.Network(a.Network); ok && !a.Plan.Address(h.Name, a.Network).Is4() {
 				l.Add(at+".name", fmt.Sprintf("%s has no IPv4 address on the network %q", h.Name, a.Network), "give it a link there")
 			}
+		}
+	}
+}
+
+func (a *KubeadmClusterArgs) validateGone(l *problem.List) {
+	hosts := host.Names(slices.Concat(a.ControlPlanes, a.Workers))
+	for i, name := range a.Gone {
+		at := fmt.Sprintf("gone[%d]", i)
+		switch {
+		case !host.DNSLabel.MatchString(name):
+			l.Add(at, fmt.Sprintf("%q is not the name of a node", name), "use a name that `kubectl get nodes` shows")
+		case slices.Contains(hosts, name):
+			l.Add(at, name+" is a host of the cluster", "take it out of the hosts first, or off this list when it is to join again")
+		case slices.Contains(a.Gone[:i], name):
+			l.Add(at, name+" stands there twice", "name it once")
 		}
 	}
 }

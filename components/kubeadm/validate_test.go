@@ -23,6 +23,9 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	`workers[2].name: the plan has no host "x"`:                               func(a *KubeadmClusterArgs) { a.Workers = append(a.Workers, aHost("x", "10.10.0.99")) },
 	`controlPlanes[1].name: master2 has no IPv4 address on the network "lan"`: func(a *KubeadmClusterArgs) { a.Plan.Hosts[1].Links = nil },
 	"controlPlanes[0].ssh.hostKey":                                            func(a *KubeadmClusterArgs) { a.ControlPlanes[0].SSH.HostKey = "" },
+	"gone[0]: worker1 is a host of the cluster":                               func(a *KubeadmClusterArgs) { a.Gone = []string{"worker1"} },
+	"gone[1]: old1 stands there twice":                                        func(a *KubeadmClusterArgs) { a.Gone = []string{"old1", "old1"} },
+	`gone[0]: "a b" is not the name of a node`:                                func(a *KubeadmClusterArgs) { a.Gone = []string{"a b"} },
 	"nodes.other: is no host of the cluster": func(a *KubeadmClusterArgs) {
 		a.Nodes["other"] = Node{}
 	},

@@ -47,7 +47,13 @@ if [ ! -e /var/lib/kubelet/config.yaml ] || ! systemctl is-active -q kubelet.ser
 
 if [ ! -e $manifests/etcd.yaml ]; then
 	if elsewhere; then
+		for name in ${gone:-}; do
+			why=$("$members" expel "$name" $peers) || fail "$name stays a member of etcd: $why" "take it off the list of those that are gone, or bring etcd's majority back"
+		done
 		says 300 grow || fail "etcd may not grow: $why" "bring its members back, or remove the one that is gone for good"
+		if [ ! -e /var/lib/etcd/member ]; then
+			why=$("$members" anew "$address" $peers) || fail "this host's member of before stays on etcd's list: $why" "are the other members healthy?"
+		fi
 		say "kubeadm join phase etcd-join"
 		# It fails when the new member does not catch up in its time; then the
 		# member is there all the same, and is waited for below.

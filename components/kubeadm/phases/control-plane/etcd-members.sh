@@ -5,7 +5,13 @@
 #          What a run that was cut short left of this host does not count.
 #   votes  this host's member votes; one that still learns is promoted as soon as
 #          it has caught up
-#   leave  this host is no member any more; succeeds when nobody could be told
+#   anew   this host has nothing of etcd any more, and so its member of before, if
+#          there is one, is taken off the list: kubeadm would start it again under
+#          the same number, without what it had promised to the others
+#   leave  this host is no member any more; succeeds when nobody could be told.
+#          etcd refuses when those that stay would not be a majority
+#   expel  the member that is called SELF is no member any more; refused while it
+#          answers
 set -eu
 verb=$1 self=$2
 shift 2
@@ -22,6 +28,7 @@ for address; do
 done
 own=$(printf '%s\n' "$members" | awk -F ', ' -v me="https://$self:2380" '$4 == me')
 others=$(printf '%s\n' "$members" | awk -F ', ' -v me="https://$self:2380" '$4 != me')
+gone() { etcd --endpoints "https://$address:2379" member remove "${1%%,*}" >/dev/null || { echo "it could not be removed: $1"; exit 1; }; }
 case $verb in
 grow)
 	[ -n "$members" ] || { echo "no etcd answers at $*"; exit 1; }
@@ -39,8 +46,14 @@ votes)
 		;;
 	esac
 	;;
-leave)
-	[ -z "$own" ] || [ -z "$others" ] || etcd --endpoints "https://$address:2379" member remove "${own%%,*}" >/dev/null ||
-		{ echo "it could not be removed: $own"; exit 1; }
+anew | leave)
+	[ -z "$own" ] || [ -z "$others" ] || gone "$own"
+	;;
+expel)
+	[ -n "$members" ] || { echo "no etcd answers at $*"; exit 1; }
+	one=$(printf '%s\n' "$members" | awk -F ', ' -v name="$self" '$3 == name')
+	[ -n "$one" ] || exit 0
+	! etcd --endpoints "$(printf '%s\n' "$one" | awk -F ', ' '{print $5}')" endpoint health >/dev/null || { echo "$self answers, and is not gone"; exit 1; }
+	gone "$one"
 	;;
 esac

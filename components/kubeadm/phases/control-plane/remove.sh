@@ -4,7 +4,10 @@
 # has no majority any more: then nothing is left that could be told.
 members=/usr/local/lib/halinux/etcd-members
 if [ -e /etc/kubernetes/manifests/etcd.yaml ] && [ -n "$peers" ]; then
-	why=$($members leave "$address" $peers) || say "etcd: $why"
+	# Members that have just met are no majority yet to etcd.
+	leaves() { why=$($members leave "$address" $peers); }
+	wait_for 60 "etcd goes on without this member" leaves ||
+		fail "etcd keeps this member, since those that stay would have no majority: $why" "bring the others back, or remove the one that is gone for good first; for the whole cluster: rm /etc/kubernetes/manifests/etcd.yaml here"
 	kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 10s delete node "$host" --ignore-not-found --wait=false || :
 fi
 rm -f /etc/kubernetes/manifests/*.yaml
