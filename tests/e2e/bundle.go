@@ -49,6 +49,12 @@ if command -v crm_mon >/dev/null; then
 	part cibadmin --query --scope constraints
 fi
 part grep -s ' nfs4 ' /proc/mounts
+if [ -e /etc/kubernetes/admin.conf ]; then
+	for what in 'nodes -o wide' 'pods -A -o wide' 'events -A --sort-by .lastTimestamp'; do
+		part kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 5s get $what
+	done
+fi
+! command -v ctr >/dev/null || part ctr -n k8s.io containers ls
 part journalctl --no-pager -o short-precise -n 1500
 for f in $(find /etc/haproxy /etc/keepalived /etc/nginx /etc/bind /etc/frr /etc/systemd/network /etc/corosync /etc/nfs.conf.d /etc/halinux /var/log/halinux -type f ! -name '*key*' ! -name '*.pem' ! -name fencing.xml -size -200k 2>/dev/null); do
 	grep -qs 'PRIVATE KEY' "$f" || part tail -n 400 "$f"

@@ -56,6 +56,15 @@ type facts struct {
 		Projects                []storageProject
 	}
 
+	Kubernetes struct {
+		Endpoint struct {
+			Address string
+			Port    int
+		}
+		ControlPlaneRole, WorkerRole string
+		Sites                        []struct{ Hosts []string }
+	}
+
 	edges []string // by name
 }
 
