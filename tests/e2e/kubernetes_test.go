@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +27,8 @@ type kubeScenario struct {
 // kubeScenarios go from those that lose no host to those that lose all.
 var kubeScenarios = []kubeScenario{
 	{id: "F56", what: "drain each worker in turn", run: drained},
+	{id: "join-killed", what: "a worker leaves, and joins again by a run that is killed in the middle", run: joinKilled},
+	{id: "node-reboots", what: "reboot every node in turn", run: nodesReboot},
 	{id: "F53", what: "power off each of three control planes in turn", run: masterDies},
 	{id: "master-cut", what: "cut one control plane off the network", run: masterCut},
 	{id: "F55", what: "power off a worker", run: workerDies},
@@ -126,6 +130,75 @@ func drained(t *testing.T, k *kube) {
 	lossless(t, k.Bed, report.Measurement{ID: k.id, Scenario: k.scenario}, l)
 }
 
+// without takes a worker out of the cluster; it stays a host of the platform.
+func without(t testing.TB, worker string) Change {
+	return func(s Settings) {
+		for _, h := range s["halinux:hosts"].([]any) {
+			if h := h.(map[string]any); h["name"] == worker {
+				h["roles"] = []any{}
+				return
+			}
+		}
+		t.Fatalf("the settings have no host %s", worker)
+	}
+}
+
+// joinKilled takes a worker out and kills, with -9, the run that brings it back.
+func joinKilled(t *testing.T, k *kube) {
+	w := k.workers[len(k.workers)-1]
+	l := k.Send(t, "client", with(k.pods(t), patient))
+	leaves := k.Up(t, without(t, w))
+	if out := k.do(t, "get nodes -o name"); strings.Contains(out, "node/"+w+"\n") {
+		t.Errorf("%s is still a node:\n%s", w, out)
+	}
+	r := k.Start(t, "up")
+	Until(t, 5*time.Minute, "kubeadm to run on "+w, func() error {
+		select {
+		case <-r.done:
+			t.Fatalf("the run has ended:\n%s", tail(r.Output()))
+		default:
+		}
+		_, err := k.try(w, "pidof kubeadm")
+		return err
+	})
+	r.Kill()
+	again := k.Up(t)
+	Until(t, 5*time.Minute, "the cluster to be whole", paced(k.Whole))
+	k.Unchanged(t)
+	figure := k.measured("a worker joins, by the run after the one that was killed", "s")
+	figure.Value, figure.Limit, figure.Note = again.Took.Seconds(), 300, fmt.Sprintf("it left in %.0f s", leaves.Took.Seconds())
+	k.Record(t, figure)
+	lossless(t, k.Bed, k.measured("", ""), l)
+}
+
+// nodesReboot restarts all nodes as a person would, one after the other.
+func nodesReboot(t *testing.T, k *kube) {
+	api := k.api(t)
+	for _, h := range slices.Concat(k.workers, k.masters) {
+		// Containers have the machine's boot id; their first process is their own.
+		const boot = "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1"
+		before := k.On(t, h, boot)
+		pods := k.Send(t, "client", with(k.pods(t), impatient))
+		l := k.Send(t, controller, with(api, impatient))
+		_, _ = k.try(h, "systemctl reboot") // the connection ends with it
+		Until(t, 5*time.Minute, h+" to come back", func() error {
+			now, err := k.try(h, boot)
+			if err == nil && now == before {
+				err = errors.New("it has not gone yet")
+			}
+			return err
+		})
+		Until(t, 5*time.Minute, "the cluster to be whole", paced(k.Whole))
+		for what, s := range map[string]load.Summary{"an API server at the endpoint": l.Stop(t), "the pods": pods.Stop(t)} {
+			figure := k.measured("time without "+what+" while a node reboots", "s")
+			figure.Value, figure.Limit, figure.Note = outage(s), 5, h+"; "+loads(s)
+			k.Record(t, figure)
+		}
+	}
+	k.NoDrift(t)
+	k.Unchanged(t)
+}
+
 // masterDies takes the power from each control plane, while others ask API
 // servers and pods.
 func masterDies(t *testing.T, k *kube) {
@@ -211,7 +284,7 @@ func majorityDies(t *testing.T, k *kube) {
 
 // allDie is the power cut of a whole site, but for its edges.
 func allDie(t *testing.T, k *kube) {
-	all := append(append([]string{}, k.masters...), k.workers...)
+	all := slices.Concat(k.masters, k.workers)
 	for _, h := range all {
 		k.Lab(t, "crash", h)
 	}
