@@ -61,6 +61,7 @@ func example() *HAEdgeArgs {
 		},
 		Sites: []Site{
 			{Name: "www", Hosts: []string{"www", "example.org"}, Backends: backends(80), Persistence: "cookie",
+				Check:     HTTPCheck{Port: 8081, Path: "/ping"},
 				RateLimit: &RateLimit{Requests: 100}},
 			{Name: "shop", Hosts: []string{"shop"}, VIPs: []string{"public"}, Backends: backends(8443), Persistence: "source", HSTS: -1,
 				BackendTLS:  &BackendTLS{CA: pulumi.String("sentinel-ca"), ServerName: "shop.internal"},

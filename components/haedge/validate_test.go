@@ -62,6 +62,7 @@ func TestValidate(t *testing.T) {
 		`sites[0].backends[1].name: "backend1" is that of backends[0] too`:      func(a *HAEdgeArgs) { a.Sites[0].Backends[1].Name = "backend1" },
 		"sites[0].backends[0].weight: 300 is not a weight":                      func(a *HAEdgeArgs) { a.Sites[0].Backends[0].Weight = 300 },
 		`sites[0].check.path: "healthz" is not a path`:                          func(a *HAEdgeArgs) { a.Sites[0].Check.Path = "healthz" },
+		`sites[0].check.port: 70000 is not a port`:                              func(a *HAEdgeArgs) { a.Sites[0].Check.Port = 70000 },
 		"sites[0].check.status: 100 is not a final HTTP status":                 func(a *HAEdgeArgs) { a.Sites[0].Check.Status = 100 },
 		`sites[0].persistence: "ip" is not a way`:                               func(a *HAEdgeArgs) { a.Sites[0].Persistence = "ip" },
 		"sites[0].rateLimit.requests: 0 is not a limit":                         func(a *HAEdgeArgs) { a.Sites[0].RateLimit.Requests = 0 },
