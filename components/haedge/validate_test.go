@@ -180,7 +180,7 @@ func TestFlows(t *testing.T) {
 	has("bgp", host.Flow{To: edges, Protocol: "tcp", Ports: []int{179}, From: []string{"192.0.2.1"}})
 	has("bfd", host.Flow{To: edges, Protocol: "udp", Ports: []int{3784}, From: []string{"192.0.2.1"}})
 	has("dns", host.Flow{To: edges, Protocol: "udp", Ports: []int{53}, From: []string{"lan", "wan"}})
-	has("backends of site www", host.Flow{To: []string{"backend1"}, Protocol: "tcp", Ports: []int{80}, Theirs: true, From: edges})
+	has("backends of site www", host.Flow{To: []string{"backend1"}, Protocol: "tcp", Ports: []int{80, 8081}, Theirs: true, From: edges})
 }
 
 func TestZones(t *testing.T) {
