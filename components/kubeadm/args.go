@@ -39,6 +39,9 @@ type KubeadmClusterArgs struct {
 	// Version of Kubernetes, like v1.36.3. Default: the version that this release
 	// was tested with.
 	Version string
+	// Upgrade is the way to Version from an older one. Default: none, and a node
+	// that runs another version is refused.
+	Upgrade *Upgrade
 	// Bundle is where programs and images come from (make bundle). Required.
 	Bundle Bundle
 	// Mirrors are further registries and where containerd finds them.
@@ -161,6 +164,20 @@ type Audit struct {
 	// Size of one log in MB, and Files are how many of them are kept at most.
 	// Default 100 and 10.
 	Size, Files int
+}
+
+// Upgrade takes the cluster to [KubeadmClusterArgs.Version]: by `kubeadm upgrade`
+// and after a snapshot of etcd, the first control plane, then the others one by
+// one, then the workers in groups; each is drained within the disruption budgets of
+// its pods before it gets its new kubelet (kubernetes.io, Upgrading kubeadm
+// clusters). A run that was cut short is gone on with. When it is done, it can be
+// taken out.
+type Upgrade struct {
+	// From is the version that nodes run, like v1.35.4: the same minor version as
+	// Version, or the one before.
+	From string
+	// Workers are how many of them are out of use at a time. Default 1.
+	Workers int
 }
 
 // Group is what several users may do alike. Its members are users of the cluster

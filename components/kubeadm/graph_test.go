@@ -88,6 +88,36 @@ func TestGraphOfARestore(t *testing.T) {
 	waits("worker1-worker", "master2-control-plane")
 }
 
+// An upgrade goes one control plane after the other, then one group of workers
+// after the other.
+func TestGraphOfAnUpgrade(t *testing.T) {
+	a := example()
+	a.Version, a.Upgrade = "v1.36.3", &Upgrade{From: "v1.35.4", Workers: 2}
+	a.Workers = append(a.Workers, aHost("spare1", "10.10.0.71"))
+	resources := run(t, a, nil)
+	dependencies := func(name string) string {
+		t.Helper()
+		r, ok := resources["kubernetes-"+name]
+		require.True(t, ok, "%s is missing", name)
+		return strings.Join(r.RegisterRPC.GetDependencies(), " ") + " "
+	}
+	waits := func(name, before string) {
+		t.Helper()
+		assert.Contains(t, dependencies(name), "::kubernetes-"+before+" ", "%s waits for %s", name, before)
+	}
+	waits("master1-upgrade", "master1-kubernetes")
+	waits("master1-control-plane", "master1-upgrade")
+	waits("master2-upgrade", "master1-control-plane")
+	waits("master3-upgrade", "master2-control-plane")
+	for _, w := range []string{"worker1", "worker2", "spare1"} {
+		waits(w+"-upgrade", "master3-control-plane")
+		waits(w+"-worker", w+"-upgrade")
+	}
+	assert.NotContains(t, dependencies("worker2-upgrade"), "worker1-", "they are one group")
+	waits("spare1-upgrade", "worker1-worker")
+	waits("spare1-upgrade", "worker2-worker")
+}
+
 func TestSecretsAreNeverPlain(t *testing.T) {
 	for name, r := range run(t, example(), nil) {
 		for property, v := range r.Inputs {

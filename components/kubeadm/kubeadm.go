@@ -92,7 +92,7 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		}
 	}
 	for _, m := range s.controlPlanes {
-		if before, err = apply(m.host, []host.Phase{m.phase}, before); err != nil {
+		if before, err = apply(m.host, append(s.upgrade[m.host], m.phase), before); err != nil {
 			return nil, err
 		}
 		if first == nil {
@@ -123,12 +123,20 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 			return nil, err
 		}
 	}
+	done := map[string][]pulumi.Resource{}
 	for _, h := range args.Workers {
-		done, err := apply(h.Name, []host.Phase{s.workers[h.Name]}, first)
-		if err != nil {
+		after := first
+		if args.Upgrade != nil {
+			// No kubelet may be newer than any API server.
+			after = slices.Clone(before)
+			for _, w := range args.before(h.Name) {
+				after = append(after, done[w]...)
+			}
+		}
+		if done[h.Name], err = apply(h.Name, append(s.upgrade[h.Name], s.workers[h.Name]), after); err != nil {
 			return nil, err
 		}
-		all = append(all, done...)
+		all = append(all, done[h.Name]...)
 	}
 	for _, h := range slices.Concat(args.ControlPlanes, args.Workers) {
 		p, ok := s.labels[h.Name]

@@ -35,6 +35,7 @@ type steps struct {
 	prepare       map[string][]host.Phase
 	mayRestore    map[string]host.Phase // of control planes; with Restore alone, and so are the next two
 	restore       map[string]host.Phase
+	upgrade       map[string][]host.Phase // of nodes, each before the phase that makes it one; or none
 	controlPlanes []hostPhase
 	restored      []host.Phase          // on the one that had the snapshot
 	certificates  map[string]host.Phase // of control planes, side by side
@@ -53,7 +54,7 @@ type hostPhase struct {
 
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, labels: map[string]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, labels: map[string]host.Phase{}, upgrade: map[string][]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
@@ -73,6 +74,9 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 			if s.labels[h], err = a.labelsPhase(h); err != nil {
 				return nil, err
 			}
+		}
+		if s.upgrade[h], err = a.upgradePhase(h); err != nil {
+			return nil, err
 		}
 		s.preflight[h] = preflight
 		s.prepare[h] = []host.Phase{runtime, programs}
@@ -250,6 +254,10 @@ func (a *KubeadmClusterArgs) preflightPhase(master bool, part func(string) pulum
 	p, err := host.NewPhase(phases, "kubernetes-preflight")
 	p.Vars = a.Bundle.vars()
 	p.Vars["needs"], p.Vars["memory"] = strings.Join(needs, " "), fmt.Sprint(memory)
+	p.Vars["version"], p.Vars["from"], p.Vars["role"] = a.version(), a.from(), "worker"
+	if master {
+		p.Vars["role"] = "control-plane"
+	}
 	p.Secrets = map[string]pulumi.StringInput{"ca": part(caCert)}
 	if a.Bundle.CA != "" {
 		p.Secrets["bundle-ca"] = pulumi.String(a.Bundle.CA)
@@ -345,7 +353,7 @@ func (a *KubeadmClusterArgs) programsPhase(h string, master bool) (host.Phase, e
 	}
 	p, err := host.NewPhase(phases, "kubernetes", way, host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
 	p.Vars = a.Bundle.vars()
-	p.Vars["programs"], p.Vars["images"] = strings.Join(a.programs(master), " "), strings.Join(images, " ")
+	p.Vars["programs"], p.Vars["images"] = strings.Join(a.programTargets(master), " "), strings.Join(images, " ")
 	p.Vars["services"] = a.services()
 	return p, err
 }

@@ -98,6 +98,11 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 			all = append(all, stepPhase{"restore", h, m[h]})
 		}
 	}
+	for _, h := range slices.Sorted(maps.Keys(s.upgrade)) {
+		for _, p := range s.upgrade[h] {
+			all = append(all, stepPhase{"upgrade", h, p})
+		}
+	}
 	for _, p := range s.controlPlanes {
 		all = append(all, stepPhase{"control planes", p.host, p.phase})
 	}
@@ -189,6 +194,10 @@ func TestAChangeTouchesWhatItMust(t *testing.T) {
 	assert.Equal(t, []string{"master1 control-plane", "master1 gone", "master2 control-plane", "master3 control-plane"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Gone = []string{"master4"}
 	}))
+	for _, c := range changed(t, func(a *KubeadmClusterArgs) { a.Version, a.Upgrade = "v1.36.2", &Upgrade{From: "v1.36.1"} }) {
+		_, phase, _ := strings.Cut(c, " ")
+		assert.Contains(t, []string{"kubernetes-preflight", "kubernetes", "upgrade", "control-plane", "flannel"}, phase, "an upgrade changes %s", c)
+	}
 	assert.Equal(t, []string{"master1 access"}, changed(t, func(a *KubeadmClusterArgs) { a.Groups = exampleOther().Groups }))
 	assert.Empty(t, changed(t, func(a *KubeadmClusterArgs) { a.Users = map[string]User{"anna": {}} }), "a user alone is no host's affair")
 	assert.Equal(t, []string{"worker1 labels", "worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {

@@ -29,10 +29,10 @@ func phaseOf(t *testing.T, path string, vars, programs map[string]string) hostSc
 		text += fmt.Sprintf("%s='%s'\n", k, vars[k])
 	}
 	body := string(script)
-	for _, folder := range []string{"/var/lib", "/var/backups", "/etc/kubernetes", "/usr/local/lib/halinux"} {
+	for _, folder := range []string{"/var/lib", "/var/backups", "/etc/kubernetes", "/usr/local/lib/halinux", "/usr/local/bin"} {
 		body = strings.ReplaceAll(body, folder, s.dir+folder)
 	}
-	for _, folder := range []string{"/var/lib", "/var/backups/etcd", "/etc/kubernetes/manifests", "/usr/local/lib/halinux"} {
+	for _, folder := range []string{"/var/lib", "/var/backups/etcd", "/etc/kubernetes/manifests", "/usr/local/lib/halinux", "/usr/local/bin"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(s.dir, folder), 0o755))
 	}
 	require.NoError(t, os.WriteFile(s.path, []byte(text+body), 0o600))

@@ -348,7 +348,7 @@ func TestPreflight(t *testing.T) {
 	nameserver := "10.10.0.11"
 	preflight := func(vars map[string]string) (string, error) {
 		t.Helper()
-		all := map[string]string{"host": "node1", "memory": "1", "bundle": server.URL, "sums": "-", "needs": "files/a v2/x/manifests/1"}
+		all := map[string]string{"host": "node1", "memory": "1", "bundle": server.URL, "sums": "-", "needs": "files/a v2/x/manifests/1", "version": "v1.36.3", "from": "-", "role": "worker"}
 		for k, v := range vars {
 			all[k] = v
 		}

@@ -44,6 +44,10 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 	a.validateNodes(&l)
 	a.validateEndpoint(&l)
 	a.validateVersion(&l)
+	l.Include("upgrade", a.Upgrade.validate(a.version()))
+	if a.Upgrade != nil && a.Restore != nil {
+		l.Add("upgrade", "is asked for together with a restore", "take the restore out when it is done, and upgrade then")
+	}
 	a.validateBundle(&l)
 	a.validateRanges(&l)
 	if !dnsDomain.MatchString(a.domain()) {

@@ -53,11 +53,25 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	`version: "latest" is not a version`:                          func(a *KubeadmClusterArgs) { a.Version = "latest" },
 	"version: v1.37.0 is unknown to this release":                 func(a *KubeadmClusterArgs) { a.Version = "v1.37.0" },
 	"version: v1.34.2 is unknown to this release":                 func(a *KubeadmClusterArgs) { a.Version = "v1.34.2" },
-	`bundle.url: "" is not the address of a web server`:           func(a *KubeadmClusterArgs) { a.Bundle.URL = "" },
-	`bundle.url: "http://$(reboot)" is not the address`:           func(a *KubeadmClusterArgs) { a.Bundle.URL = "http://$(reboot)" },
-	"bundle.url: http://10.10.0.5/k is not the root":              func(a *KubeadmClusterArgs) { a.Bundle.URL = "http://10.10.0.5/k" },
-	"bundle.ca: is not a certificate":                             func(a *KubeadmClusterArgs) { a.Bundle.CA = "x" },
-	`bundle.sums: "abc" is not a checksum`:                        func(a *KubeadmClusterArgs) { a.Bundle.Sums = "abc" },
+	`upgrade.from: "1.35" is not a version`:                       func(a *KubeadmClusterArgs) { a.Upgrade = &Upgrade{From: "1.35"} },
+	"upgrade.from: v1.36.3 is where the upgrade leads": func(a *KubeadmClusterArgs) {
+		a.Version, a.Upgrade = "v1.36.3", &Upgrade{From: "v1.36.3"}
+	},
+	"upgrade.from: from v1.36.3, v1.35.4 is a way back": func(a *KubeadmClusterArgs) {
+		a.Version, a.Upgrade = "v1.35.4", &Upgrade{From: "v1.36.3"}
+	},
+	"upgrade.from: from v1.34.2 to v1.36.3 skips a minor version; go to v1.35 first": func(a *KubeadmClusterArgs) {
+		a.Version, a.Upgrade = "v1.36.3", &Upgrade{From: "v1.34.2"}
+	},
+	"upgrade: is asked for together with a restore": func(a *KubeadmClusterArgs) {
+		a.Upgrade, a.Restore = &Upgrade{From: "v1.35.4"}, &Restore{Name: "a", Host: "master1", Snapshot: "x.db"}
+	},
+	"upgrade.workers: -1 at a time":                     func(a *KubeadmClusterArgs) { a.Upgrade = &Upgrade{From: "v1.35.4", Workers: -1} },
+	`bundle.url: "" is not the address of a web server`: func(a *KubeadmClusterArgs) { a.Bundle.URL = "" },
+	`bundle.url: "http://$(reboot)" is not the address`: func(a *KubeadmClusterArgs) { a.Bundle.URL = "http://$(reboot)" },
+	"bundle.url: http://10.10.0.5/k is not the root":    func(a *KubeadmClusterArgs) { a.Bundle.URL = "http://10.10.0.5/k" },
+	"bundle.ca: is not a certificate":                   func(a *KubeadmClusterArgs) { a.Bundle.CA = "x" },
+	`bundle.sums: "abc" is not a checksum`:              func(a *KubeadmClusterArgs) { a.Bundle.Sums = "abc" },
 	`mirrors[0].registry: "docker.io/library" is not a registry`: func(a *KubeadmClusterArgs) {
 		a.Mirrors = []Mirror{{Registry: "docker.io/library", URLs: []string{"http://m"}}}
 	},

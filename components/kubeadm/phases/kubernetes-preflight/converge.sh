@@ -17,6 +17,15 @@ have=$(awk '/^MemTotal:/ {print int($2 / 1024)}' /proc/meminfo)
 if [ -e /etc/kubernetes/pki/ca.crt ] && ! printf '%s\n' "$(cat "$work/secrets/ca")" | cmp -s - /etc/kubernetes/pki/ca.crt; then
 	finding "it belongs to another cluster, /etc/kubernetes/pki/ca.crt says" "take it out of that one (kubeadm reset), or out of this list"
 fi
+# Another version is an upgrade, which goes by an order of its own.
+if [ -e /etc/kubernetes/kubelet.conf ] && runs=$(/usr/local/bin/kubelet --version 2>/dev/null); then
+	case ${runs##* } in
+	"$version" | "$from") ;;
+	*) finding "it runs Kubernetes ${runs##* }, not $version" "set upgrade.from to the version that all nodes run" ;;
+	esac
+elif [ "$from" != - ] && [ "$role" = control-plane ]; then
+	finding "it is no control plane yet" "add it before the upgrade from $from, or after it"
+fi
 case $(hostname) in
 "$host") ;;
 *) finding "it calls itself $(hostname)" "set its name to $host: nodes are known by it" ;;

@@ -7,6 +7,8 @@ if command -v ctr >/dev/null && systemctl is-active -q containerd; then
 fi
 awk '$2 ~ "^/var/lib/kubelet/" {print $2}' /proc/mounts | sort -r | while IFS= read -r point; do umount -l "$point" || :; done
 for item in $programs; do rm -f "${item#*=}"; done
+# Those that run lie there also while an upgrade has put others aside.
+rm -f /usr/local/bin/kubeadm /usr/local/bin/kubelet /usr/local/bin/kubectl
 ip link delete flannel.1 2>/dev/null || :
 for table in kube-proxy flannel-ipv4 flannel-ipv6; do
 	for family in ip ip6; do nft delete table $family $table 2>/dev/null || :; done
