@@ -168,6 +168,9 @@ func (c *Config) kubernetes(hosts []host.Host) *kubeadm.KubeadmClusterArgs {
 			args.Edges = append(args.Edges, hosts[i].Name)
 		}
 	}
+	if i := c.indexOf(args.Snapshots.CopyTo); i >= 0 {
+		args.SnapshotStore = hosts[i]
+	}
 	return &args
 }
 

@@ -116,6 +116,9 @@ func Platform(ctx *pulumi.Context) error {
 		clusterArgs.Authorities = authorities
 		at(clusterArgs.ControlPlanes)
 		at(clusterArgs.Workers)
+		if store := clusterArgs.SnapshotStore.Name; store != "" {
+			clusterArgs.SnapshotStore = current[store]
+		}
 		cluster, err := kubeadm.NewKubeadmCluster(ctx, "kubernetes", clusterArgs)
 		if err != nil {
 			return err

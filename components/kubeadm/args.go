@@ -71,6 +71,8 @@ type KubeadmClusterArgs struct {
 	Audit Audit
 	// Snapshots are copies of what etcd holds. Default: none are taken.
 	Snapshots Snapshots
+	// SnapshotStore is the host that Snapshots.CopyTo names.
+	SnapshotStore host.Host `mapstructure:"-"`
 	// Groups say what their members may do, by the group's name. Default: none.
 	Groups map[string]Group
 	// Users are people and programs with a kubeconfig of their own, by their name.
@@ -213,6 +215,10 @@ type Snapshots struct {
 	Every time.Duration
 	// Keep is how many of its own each control plane keeps, 1 to 1000. Default 12.
 	Keep int
+	// CopyTo is the name of a host that is no control plane, and gets a copy of
+	// each, by ssh at port 22, in /var/lib/halinux-etcd/snapshots; it keeps as many
+	// of each control plane. See [KubeadmClusterArgs.SnapshotStore]. Default: none.
+	CopyTo string
 }
 
 // Restore makes a new etcd from one snapshot: first on the control plane that has

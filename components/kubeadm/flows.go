@@ -26,6 +26,9 @@ func (a *KubeadmClusterArgs) Flows() []host.Flow {
 		// Pods talk to the host they run on.
 		{Name: "kubeadm: pods", To: nodes, Protocol: "tcp", Ports: []int{apiPort, kubeletPort}, From: []string{a.pods()}},
 	}
+	if to := a.Snapshots.CopyTo; to != "" {
+		flows = append(flows, host.Flow{Name: "kubeadm: snapshots", To: []string{to}, Protocol: "tcp", Ports: []int{22}, Theirs: true, From: masters})
+	}
 	if a.Flannel.backend() == "vxlan" {
 		flows = append(flows, host.Flow{Name: "kubeadm: vxlan", To: nodes, Protocol: "udp", Ports: []int{a.Flannel.port()}, From: nodes})
 	}

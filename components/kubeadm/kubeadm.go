@@ -19,6 +19,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/components/stash"
 )
 
 // Type is the component's token in the state; it never changes.
@@ -113,13 +114,9 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		return nil, err
 	}
 	all := slices.Clone(before)
-	for _, h := range args.ControlPlanes {
-		p, ok := s.snapshots[h.Name]
-		if !ok {
-			continue
-		}
+	if args.Snapshots.Every > 0 {
 		// Not while the next one is becoming a member.
-		if _, err = apply(h.Name, []host.Phase{p}, before); err != nil {
+		if err := c.snapshots(ctx, name, args, before, apply); err != nil {
 			return nil, err
 		}
 	}
@@ -177,6 +174,46 @@ func (c *KubeadmCluster) restore(ctx *pulumi.Context, name string, args *Kubeadm
 		all = append(all, c.Hosts[h.Name].Resources()...)
 	}
 	return all, nil
+}
+
+// snapshots has every control plane take them, and another host keep copies where
+// one is named.
+func (c *KubeadmCluster) snapshots(ctx *pulumi.Context, name string, args *KubeadmClusterArgs, after []pulumi.Resource,
+	apply func(string, []host.Phase, []pulumi.Resource) ([]pulumi.Resource, error)) error {
+	var private pulumi.StringInput
+	if to := args.Snapshots.CopyTo; to != "" {
+		made, err := storeKey()
+		if err != nil {
+			return err
+		}
+		key, err := stash.Keep(ctx, name+"-snapshots-key", made, c)
+		if err != nil {
+			return err
+		}
+		private = key
+		p, err := args.snapshotStorePhase(key.ApplyT(storePublicKey).(pulumi.StringOutput))
+		if err != nil {
+			return err
+		}
+		if _, ok := c.Hosts[to]; !ok {
+			c.Hosts[to] = args.SnapshotStore
+		}
+		ready, err := apply(to, []host.Phase{p}, nil)
+		if err != nil {
+			return err
+		}
+		after = append(slices.Clone(after), ready...)
+	}
+	for _, h := range host.Names(args.ControlPlanes) {
+		p, err := args.snapshotsPhase(h, private)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if _, err := apply(h, []host.Phase{p}, after); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // outputs tells the rest of the program how the cluster is reached. They depend

@@ -39,7 +39,6 @@ type steps struct {
 	controlPlanes []hostPhase
 	restored      []host.Phase          // on the one that had the snapshot
 	certificates  map[string]host.Phase // of control planes, side by side
-	snapshots     map[string]host.Phase // there, when all of them are members; or none
 	workers       map[string]host.Phase
 	labels        map[string]host.Phase // of nodes that have some, when they are known
 	cluster       []host.Phase          // on the first control plane: what the cluster itself is told
@@ -54,7 +53,7 @@ type hostPhase struct {
 
 // plan returns what to do on which host. Equal arguments give equal steps.
 func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, snapshots: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, labels: map[string]host.Phase{}, upgrade: map[string][]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, labels: map[string]host.Phase{}, upgrade: map[string][]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
@@ -100,12 +99,6 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 			}
 		}
 		if s.certificates[h], err = a.certificatesPhase(h); err != nil {
-			return nil, err
-		}
-		if a.Snapshots.Every == 0 {
-			continue
-		}
-		if s.snapshots[h], err = a.snapshotsPhase(h); err != nil {
 			return nil, err
 		}
 	}

@@ -61,7 +61,8 @@ func exampleOther() *KubeadmClusterArgs {
 	a.Ingress, a.Edges = Ingress{Port: 18080, CheckPort: 18081}, []string{"spare1"}
 	a.Endpoint.Port = 8443
 	a.Reaction, a.PodSecurity, a.Audit = "fast", "restricted", Audit{Policy: "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", Days: 7}
-	a.Snapshots = Snapshots{Every: 90 * time.Minute, Keep: 24}
+	a.Snapshots = Snapshots{Every: 90 * time.Minute, Keep: 24, CopyTo: "spare1"}
+	a.SnapshotStore = aHost("spare1", "10.10.0.71")
 	a.Groups = map[string]Group{"ops": {Role: "cluster-admin"}, "dev": {Role: "edit", Namespaces: []string{"web", "db"}}}
 	a.Users = map[string]User{"anna": {Groups: []string{"ops", "dev"}}, "berta": {Groups: []string{"dev"}, Days: 30}}
 	a.Gone = []string{"master4", "worker9"}
@@ -112,8 +113,17 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	for _, h := range slices.Sorted(maps.Keys(s.certificates)) {
 		all = append(all, stepPhase{"certificates", h, s.certificates[h]})
 	}
-	for _, h := range slices.Sorted(maps.Keys(s.snapshots)) {
-		all = append(all, stepPhase{"snapshots", h, s.snapshots[h]})
+	if a.Snapshots.Every > 0 {
+		if a.Snapshots.CopyTo != "" {
+			p, err := a.snapshotStorePhase(pulumi.String("sentinel"))
+			require.NoError(t, err)
+			all = append(all, stepPhase{"snapshots", a.Snapshots.CopyTo, p})
+		}
+		for _, h := range host.Names(a.ControlPlanes) {
+			p, err := a.snapshotsPhase(h, pulumi.String("sentinel"))
+			require.NoError(t, err)
+			all = append(all, stepPhase{"snapshots", h, p})
+		}
 	}
 	for _, h := range slices.Sorted(maps.Keys(s.workers)) {
 		all = append(all, stepPhase{"workers", h, s.workers[h]})

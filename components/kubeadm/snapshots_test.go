@@ -3,6 +3,7 @@ package kubeadm
 import (
 	"crypto/sha256"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
 )
 
 // etcdOfSnapshots hands out what the file "content" holds; a mark of the name of
@@ -117,4 +119,91 @@ func TestAlertsAskForWhatIsWritten(t *testing.T) {
 	for _, name := range asked {
 		assert.Contains(t, string(script), "printf '"+name+" ")
 	}
+}
+
+func TestSnapshotStore(t *testing.T) {
+	s := scriptOf(t, "phases/snapshot-store/etcd-snapshot-store.sh", nil)
+	require.NoError(t, os.Mkdir(filepath.Join(s.dir, "store"), 0o700))
+	bring := func(what, content string) (string, error) {
+		t.Helper()
+		cmd := exec.Command("sh", s.path, filepath.Join(s.dir, "store"), "2", what)
+		cmd.Stdin = strings.NewReader(content)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	there := func() []string {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(s.dir, "store", "etcd-*"))
+		require.NoError(t, err)
+		for i, f := range found {
+			found[i] = filepath.Base(f)
+		}
+		left, err := filepath.Glob(filepath.Join(s.dir, "store", ".new*"))
+		require.NoError(t, err)
+		assert.Empty(t, left)
+		return found
+	}
+	for _, day := range []string{"01", "02", "03"} {
+		out, err := bring("put etcd-master1-202601"+day+"T000000Z.db", aSnapshot(day))
+		require.NoError(t, err, out)
+	}
+	out, err := bring("put etcd-master1-b-20260101T000000Z.db", aSnapshot("b"))
+	require.NoError(t, err, out)
+	out, err = bring("put etcd-master1-20260104T000000Z.db", aSnapshot("04"))
+	require.NoError(t, err, out)
+	kept := []string{"etcd-master1-20260103T000000Z.db", "etcd-master1-20260104T000000Z.db", "etcd-master1-b-20260101T000000Z.db"}
+	assert.Equal(t, kept, there(), "two of each, by the whole of its name")
+	info, err := os.Stat(filepath.Join(s.dir, "store", kept[0]))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode())
+
+	out, err = bring("put "+kept[0], aSnapshot("another"))
+	require.NoError(t, err, out)
+	assert.Equal(t, aSnapshot("03"), s.file("store/"+kept[0]), "nothing is written over")
+	for what, content := range map[string]string{
+		"put etcd-master1-20260109T000000Z.db":         "cut off",
+		"put ../etcd-master1-20260109T000000Z.db":      aSnapshot("x"),
+		"put etcd-master1-20260109T000000Z.db; reboot": aSnapshot("x"),
+		"put etcd-$(id)-20260109T000000Z.db":           aSnapshot("x"),
+		"get etcd-master1-20260102T000000Z.db":         "",
+		"":                                             "",
+	} {
+		out, err := bring(what, content)
+		require.Error(t, err, what)
+		assert.Contains(t, out, "error: ", what)
+		assert.Equal(t, kept, there(), what)
+	}
+}
+
+func TestStoreKey(t *testing.T) {
+	private, err := storeKey()
+	require.NoError(t, err)
+	public, err := storePublicKey(private)
+	require.NoError(t, err)
+	key, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(public))
+	require.NoError(t, err)
+	assert.Empty(t, rest, "one line")
+	assert.Equal(t, ssh.KeyAlgoED25519, key.Type())
+	_, err = storePublicKey("x")
+	require.ErrorContains(t, err, "restore the state")
+}
+
+func TestGraphOfCopies(t *testing.T) {
+	a := exampleOther()
+	a.Restore = nil
+	resources := run(t, a, nil)
+	for _, h := range []string{"master1", "master2", "master3"} {
+		r := resources["kubernetes-"+h+"-snapshots"].RegisterRPC.GetDependencies()
+		assert.Contains(t, strings.Join(r, " ")+" ", "::kubernetes-spare1-snapshot-store ", "it is there when they bring copies")
+		assert.Contains(t, strings.Join(r, " ")+" ", "::kubernetes-master3-control-plane ", "not while one becomes a member")
+	}
+	assert.True(t, resources["kubernetes-snapshots-key"].Inputs["input"].ContainsSecrets())
+	flow := a.Flows()
+	found := false
+	for _, f := range flow {
+		problems := f.Validate(a.Plan)
+		require.NoError(t, problems.Err(), f.Name)
+		found = found || f.Name == "kubeadm: snapshots"
+	}
+	assert.True(t, found, "its firewall lets them in")
 }

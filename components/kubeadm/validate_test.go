@@ -131,6 +131,21 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 		a.Groups = map[string]Group{"ops": {Role: "view"}}
 		a.Users = map[string]User{"anna": {Groups: []string{"ops", "ops"}}}
 	},
+	"snapshots.copyTo: master1 is a control plane": func(a *KubeadmClusterArgs) {
+		a.Snapshots = Snapshots{Every: time.Hour, CopyTo: "master1"}
+	},
+	`snapshots.copyTo: there is no host "x"`: func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, CopyTo: "x"} },
+	`snapshots.copyTo: x has no IPv4 address on the network "lan"`: func(a *KubeadmClusterArgs) {
+		a.Snapshots, a.SnapshotStore = Snapshots{Every: time.Hour, CopyTo: "x"}, aHost("x", "10.10.0.99")
+	},
+	"snapshots.copyTo: the key of spare1 is not known": func(a *KubeadmClusterArgs) {
+		a.Snapshots, a.SnapshotStore = Snapshots{Every: time.Hour, CopyTo: "spare1"}, aHost("spare1", "10.10.0.71")
+		a.SnapshotStore.SSH.HostKey = ""
+	},
+	"snapshots.copyTo: the sshd of spare1 listens at port 2222": func(a *KubeadmClusterArgs) {
+		a.Snapshots, a.SnapshotStore = Snapshots{Every: time.Hour, CopyTo: "spare1"}, aHost("spare1", "10.10.0.71")
+		a.SnapshotStore.SSH.Port = 2222
+	},
 	"snapshots.keep: -1 snapshots":                func(a *KubeadmClusterArgs) { a.Snapshots = Snapshots{Every: time.Hour, Keep: -1} },
 	`flannel.backend: "udp" is not a backend`:     func(a *KubeadmClusterArgs) { a.Flannel.Backend = "udp" },
 	"flannel.port: 70000 is not a port":           func(a *KubeadmClusterArgs) { a.Flannel.Port = 70000 },
