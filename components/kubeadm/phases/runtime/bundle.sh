@@ -62,6 +62,7 @@ for item; do
 	*) continue ;;
 	esac
 	! printf '%s  %s\n' "$want" "$to" | sha256sum -c --status 2>/dev/null || continue
+	[ -d "${to%/*}" ] || mkdir -p "${to%/*}"
 	get "$from" "$to.halinux"
 	if ! printf '%s  %s\n' "$want" "$to.halinux" | sha256sum -c --status; then
 		rm -f "$to.halinux"
