@@ -43,6 +43,9 @@ type KubeadmCluster struct {
 
 	// Hosts are all hosts after their last phase, by name.
 	Hosts map[string]host.Host
+
+	name     string
+	provider *Provider
 }
 
 // NewKubeadmCluster makes the hosts a cluster. What is wrong with the arguments
@@ -52,7 +55,7 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 	if err := problems.Err(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	c := &KubeadmCluster{Hosts: map[string]host.Host{}}
+	c := &KubeadmCluster{Hosts: map[string]host.Host{}, name: name}
 	if err := ctx.RegisterComponentResource(Type, name, c, opts...); err != nil {
 		return nil, err
 	}
