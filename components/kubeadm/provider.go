@@ -28,7 +28,7 @@ func (c *KubeadmCluster) Provider(ctx *pulumi.Context) (*Provider, error) {
 	}
 	p := &Provider{}
 	if err := ctx.RegisterResource("pulumi:providers:kubernetes", c.name, pulumi.Map{
-		"kubeconfig":        c.Kubeconfig,
+		"kubeconfig": c.Kubeconfig,
 		"clusterIdentifier": c.CACertificate.ApplyT(func(ca string) string {
 			sum := sha256.Sum256([]byte(ca))
 			return hex.EncodeToString(sum[:16])
