@@ -258,7 +258,7 @@ func TestBadInput(t *testing.T) {
 		"a port of the bastion":      {func(c tree) { c.at("ssh", "proxy")["port"] = 70000 }, []string{"ssh.proxy.port: 70000 is not a port"}},
 		"a port of one host":         {func(c tree) { hosts(c, 4)["ssh"] = map[string]any{"port": -1} }, []string{"hosts[4].ssh.port: -1 is not a port"}},
 		"a user who cannot be one":   {func(c tree) { c.at("ssh")["user"] = "De Ploy" }, []string{`ssh.user: "De Ploy" is not a user name`, "base.sshd.allowUsers: De Ploy is missing"}},
-		"the controller locked out":  {func(c tree) { c.at("base", "sshd")["allowUsers"] = []any{"alice", "halinux-volumes"} }, []string{"base.sshd.allowUsers: deploy is missing"}},
+		"the controller locked out":  {func(c tree) { c.at("base", "sshd")["allowUsers"] = []any{"alice", "halinux-volumes", "halinux-etcd"} }, []string{"base.sshd.allowUsers: deploy is missing"}},
 		"root locked out":            {func(c tree) { delete(c.at("ssh"), "user") }, []string{"base.sshd.rootLogin: no would lock out", "base.sshd.allowUsers: root is missing"}},
 		"nobody may administer":      {func(c tree) { delete(c.at("base", "firewall"), "ssh") }, []string{"base.firewall.ssh: nobody could"}},
 		"two clocks":                 {func(c tree) { c.at("base", "time")["servers"] = []any{"a.example", "b.example"} }, []string{"base.time.servers: of two clocks"}},
@@ -312,7 +312,7 @@ func TestBadInput(t *testing.T) {
 			c.at("storage", "fencing", "agents", 0, "options")["password"] = "x"
 			delete(c.at("secrets"), "fencing")
 		}, []string{"storage.fencing.agents[0].options: password would be shown"}},
-		"a provisioner who cannot log in": {func(c tree) { c.at("base", "sshd")["allowUsers"] = []any{"deploy"} }, []string{"base.sshd.allowUsers: halinux-volumes is missing"}},
+		"a provisioner who cannot log in": {func(c tree) { c.at("base", "sshd")["allowUsers"] = []any{"deploy", "halinux-etcd"} }, []string{"base.sshd.allowUsers: halinux-volumes is missing"}},
 		"a purge of what is used":         {func(c tree) { storage(c)["purge"] = []any{"home"} }, []string{"storage.purge[0]: home is still one of projects"}},
 		"a secret of no agent": {func(c tree) {
 			c.at("secrets", "fencing")["store1"] = map[string]any{"fence_ipmi": map[string]any{"password": "sentinel-p"}}
@@ -466,7 +466,12 @@ func TestBadCluster(t *testing.T) {
 		}, []string{"kubernetes.sites[0].backendTls.ca: is missing", "kubernetes.sites[0].backendTls: the ingress"}},
 		"a name of a site twice":          {func(c tree) { c.at("kubernetes", "sites", 0)["hosts"] = []any{"www.lab.halinux.test"} }, []string{"kubernetes.sites[0].hosts[0]: www.lab.halinux.test is a name of", "edge.dns.zone: www would be"}},
 		"ports of the ingress controller": {func(c tree) { cluster(c)["ingress"] = map[string]any{"port": 80, "checkPort": 80} }, []string{"kubernetes.ingress.port: 80", "kubernetes.ingress.checkPort: 80 is not", "kubernetes.ingress.checkPort: 80 is that"}},
-		"a key of it":                     {func(c tree) { cluster(c)["endpont"] = "x" }, []string{"kubernetes.endpont: is not a key"}},
+		"copies that nobody may bring": {func(c tree) {
+			c.at("base")["sshd"] = map[string]any{"allowUsers": []any{"root"}}
+			cluster(c)["snapshots"] = map[string]any{"every": "1h", "copyTo": "backend1"}
+		}, []string{"kubernetes.snapshots.copyTo: the key of backend1 is not known", "base.sshd.allowUsers: halinux-etcd is missing"}},
+		"copies to nobody": {func(c tree) { cluster(c)["snapshots"] = map[string]any{"every": "1h", "copyTo": "backup1"} }, []string{`kubernetes.snapshots.copyTo: there is no host "backup1"`}},
+		"a key of it":      {func(c tree) { cluster(c)["endpont"] = "x" }, []string{"kubernetes.endpont: is not a key"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := treeOf(t, texts(t, "../Pulumi.kubernetes.yaml"))

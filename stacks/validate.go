@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
 )
@@ -76,6 +77,9 @@ func (c *Config) Validate() problem.List {
 	l.Include("kubernetes", kl)
 	if allow := c.Base.SSHD.AllowUsers; c.Storage != nil && c.Storage.Provisioner != nil && len(allow) > 0 && !slices.Contains(allow, nfsha.VolumesUser) {
 		l.Add("base.sshd.allowUsers", nfsha.VolumesUser+" is missing, whom storage.provisioner comes in as", "add it")
+	}
+	if allow := c.Base.SSHD.AllowUsers; cluster != nil && cluster.Snapshots.CopyTo != "" && len(allow) > 0 && !slices.Contains(allow, kubeadm.SnapshotUser) {
+		l.Add("base.sshd.allowUsers", kubeadm.SnapshotUser+" is missing, whom kubernetes.snapshots.copyTo comes in as", "add it")
 	}
 	l.Include("secrets", c.validateSecrets(edge))
 	return c.placed(l)

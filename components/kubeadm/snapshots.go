@@ -55,8 +55,8 @@ func (a *KubeadmClusterArgs) validateSnapshots() problem.List {
 	return l
 }
 
-// storeUser is the account that control planes bring copies as.
-const storeUser = "halinux-etcd"
+// SnapshotUser is the account that control planes bring copies of snapshots as.
+const SnapshotUser = "halinux-etcd"
 
 // storeKey are the two halves of the key that control planes share for it, as the
 // private one in OpenSSH's format.
@@ -65,7 +65,7 @@ func storeKey() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	block, err := ssh.MarshalPrivateKey(key, storeUser)
+	block, err := ssh.MarshalPrivateKey(key, SnapshotUser)
 	if err != nil {
 		return "", err
 	}
@@ -88,11 +88,11 @@ func (a *KubeadmClusterArgs) snapshotStorePhase(key pulumi.StringInput) (host.Ph
 	for _, m := range masters {
 		from = append(from, a.address(m))
 	}
-	home := "/var/lib/" + storeUser
+	home := "/var/lib/" + SnapshotUser
 	p, err := host.NewPhase(phases, "snapshot-store",
 		host.Embedded(phases, lib+"etcd-snapshot-store", "phases/snapshot-store/etcd-snapshot-store.sh").Executable(),
 		host.File{
-			Path: home + "/.ssh/authorized_keys", Mode: 0o640, Owner: "root:" + storeUser,
+			Path: home + "/.ssh/authorized_keys", Mode: 0o640, Owner: "root:" + SnapshotUser,
 			Content: fmt.Sprintf("restrict,from=\"%s\",command=\"exec %setcd-snapshot-store %s/snapshots %d \\\"$SSH_ORIGINAL_COMMAND\\\"\" [secret key]\n",
 				strings.Join(from, ","), lib, home, a.Snapshots.keep()),
 		},
