@@ -139,7 +139,9 @@ keep_original() {
 	[ ! -e "$kept" ] && [ ! -e "$kept.absent" ] || return 0
 	cut -sf4 "$state"/phases/*/manifest 2>/dev/null | grep -qxF "$1" && return 0
 	[ -d "${kept%/*}" ] || mkdir -p "${kept%/*}"
-	if [ -e "$1" ] || [ -L "$1" ]; then cp -a "$1" "$kept"; else : >"$kept.absent"; fi
+	if [ ! -e "$1" ] && [ ! -L "$1" ]; then : >"$kept.absent"; return 0; fi
+	cp -a "$1" "$kept"
+	[ ! -f "$kept" ] || sync "$kept"
 }
 
 # give_back PATH: the original again, or nothing where nothing was.
@@ -485,6 +487,9 @@ remember() {
 	printf '%s\n' "$owner" >"$here/owner"
 	printf '%s\n' "$host" >"$here/host"
 	date -u +%FT%TZ >"$here/done"
+	# The run is over for the program that started it: a power cut a moment later
+	# must not take back what it counts on.
+	sync "$here"/* || fail "cannot write below $state" "is the file system full or read-only?"
 	rm -f "$here/pending"
 }
 
@@ -516,6 +521,10 @@ verb_check() {
 		[ -e "${here}done" ] || continue
 		name=$(basename "$here")
 		printf '= %s %s\n' "$name" "$(cat "${here}done")"
+		if [ ! -s "${here}done" ] || [ ! -s "${here}owner" ]; then
+			differs "its record in $here is empty: the disk has lost what was written"
+			continue
+		fi
 		{
 			(load "$name" && check_recorded)
 			timeout -k 5 60 sh "$lib" checked "$name" || differs "its check did not end well (exit $?)"

@@ -145,6 +145,23 @@ func TestLibraryFindsDriftAndRepairs(t *testing.T) {
 	assert.Empty(t, m.check().Drifted())
 }
 
+// As a power cut leaves files that were not on the disk yet.
+func TestLibraryNoticesALostRecord(t *testing.T) {
+	for _, lost := range []string{"done", "owner"} {
+		m, p := newMachine(t), example()
+		p.Check = ""
+		out, err := m.converge(p, "o1")
+		require.NoError(t, err, out)
+		require.NoError(t, os.Truncate(filepath.Join(m.root, "lib/halinux/phases", p.Name, lost), 0))
+		d := m.check()
+		require.Len(t, d.Drifted(), 1, lost)
+		assert.Contains(t, fmt.Sprint(d), "its record in", lost)
+		out, err = m.converge(p, "o1")
+		require.NoError(t, err, out)
+		assert.Empty(t, m.check().Drifted(), "a run makes it anew")
+	}
+}
+
 func TestLibraryRemoves(t *testing.T) {
 	m := newMachine(t)
 	m.write("srv/a.conf", "what stood there before\n")
