@@ -52,7 +52,9 @@ type NFSHAClusterArgs struct {
 	Lease time.Duration
 	// Threads are nfsd's. Default 16.
 	Threads int
-	// ResyncRate bounds the catching up of a replica, in MiB/s. Default 100.
+	// ResyncRate bounds the catching up of a replica, in MiB/s. A quarter of it is
+	// kept up while clients write: DRBD's default floor (250 KiB/s) would leave a
+	// busy replica behind for weeks. Default 100.
 	ResyncRate int
 	// Verify is when the replicas are compared, as in systemd.time(7). Default
 	// "Sun 04:00".

@@ -269,7 +269,7 @@ func (a *NFSHAClusterArgs) drbdPhase(_ string, s secrets) (host.Phase, error) {
 	values := map[string]any{
 		"Name": a.name(), "Disk": "/dev/" + a.Volume, "DiskUnit": deviceUnit("/dev/" + a.Volume), "Replicas": replicas, "Lib": lib,
 		// The kernel counts in KiB a second.
-		"Rate": cmp.Or(a.ResyncRate, 100) * 1024, "Verify": cmp.Or(a.Verify, "Sun 04:00"),
+		"Rate": cmp.Or(a.ResyncRate, 100) * 1024, "Floor": cmp.Or(a.ResyncRate, 100) * 1024 / 4, "Verify": cmp.Or(a.Verify, "Sun 04:00"),
 		"FenceTimeout": int((a.token()*3 + a.fencingTime()).Seconds()) + 10,
 	}
 	var files []host.File
