@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,7 +26,7 @@ func (r Report) Markdown() string {
 			good++
 		}
 	}
-	fmt.Fprintf(&b, "# What was done to the platform, and what came of it\nWritten by `make report` from [report.json](report.json); do not edit. Commit %s, %s, on: %s.\n\n", r.Commit, r.Date, r.Machine)
+	fmt.Fprintf(&b, "# What was done to the platform, and what came of it\nWritten by `make report` from [report.json](report.json); do not edit. Commit %s, %s, on: %s.%s\n\n", r.Commit, r.Date, r.Machine, r.taken())
 	fmt.Fprintf(&b, "%d of %d figures are within their limits. Each is the median and the worst of its runs; the limit counts for the worst. The note is that of the worst run. \"%s\" counts 1 for a run in which the platform behaved wrongly or a figure could not be taken. A scenario that is not listed did not run.\n", good, len(r.Results), upper(failedRuns))
 	listed := map[int]bool{}
 	for _, part := range parts {
@@ -49,6 +51,25 @@ func (r Report) Markdown() string {
 		}
 	}
 	return b.String()
+}
+
+// taken says at which commits figures were taken, where it was not that of the
+// report.
+func (r Report) taken() string {
+	count := map[string]int{}
+	for _, x := range r.Results {
+		for _, c := range x.Commits {
+			count[c]++
+		}
+	}
+	if len(count) == 0 || len(count) == 1 && count[r.Commit] > 0 {
+		return ""
+	}
+	var list []string
+	for _, c := range slices.Sorted(maps.Keys(count)) {
+		list = append(list, fmt.Sprintf("%s (%d)", c, count[c]))
+	}
+	return " Figures are of runs at " + strings.Join(list, ", ") + "."
 }
 
 // main are the faults and benchmarks whose figures README.md shows.

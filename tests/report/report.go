@@ -24,6 +24,10 @@ import (
 // measurements are appended. Without it they are only logged.
 const ResultsVariable = "HALINUX_RESULTS"
 
+// CommitVariable is the environment variable that says of which commit the
+// measurements are, so that one report can have those of several.
+const CommitVariable = "HALINUX_COMMIT"
+
 // Measurement is what one run of a scenario gave for one metric.
 type Measurement struct {
 	ID       string  `json:"id"`       // F1, bench-no-op
@@ -34,20 +38,22 @@ type Measurement struct {
 	Limit    float64 `json:"limit"`             // the value that still is good
 	AtLeast  bool    `json:"atLeast,omitempty"` // more is better: the limit is a minimum
 	Note     string  `json:"note,omitempty"`
+	Commit   string  `json:"commit,omitempty"` // see CommitVariable
 }
 
 // Result is a scenario's metric over all of its runs.
 type Result struct {
-	ID       string  `json:"id"`
-	Scenario string  `json:"scenario"`
-	Runs     int     `json:"runs"`
-	Metric   string  `json:"metric"`
-	Unit     string  `json:"unit"`
-	Median   float64 `json:"median"`
-	Worst    float64 `json:"worst"`
-	Limit    float64 `json:"limit"`
-	OK       bool    `json:"ok"`
-	Note     string  `json:"note"` // of the worst run
+	ID       string   `json:"id"`
+	Scenario string   `json:"scenario"`
+	Runs     int      `json:"runs"`
+	Metric   string   `json:"metric"`
+	Unit     string   `json:"unit"`
+	Median   float64  `json:"median"`
+	Worst    float64  `json:"worst"`
+	Limit    float64  `json:"limit"`
+	OK       bool     `json:"ok"`
+	Note     string   `json:"note"`              // of the worst run
+	Commits  []string `json:"commits,omitempty"` // of the runs, sorted
 }
 
 // Report is the file docs/report.json.
@@ -77,6 +83,9 @@ func Append(m Measurement) error {
 	path := os.Getenv(ResultsVariable)
 	if path == "" {
 		return nil
+	}
+	if m.Commit == "" {
+		m.Commit = os.Getenv(CommitVariable)
 	}
 	line, err := json.Marshal(m)
 	if err != nil {
@@ -133,7 +142,7 @@ func Merge(all []Measurement) []Result {
 			m.Scenario = done[m.ID] // a run that failed early may not have said it
 		}
 		k := m
-		k.Value, k.Note = 0, ""
+		k.Value, k.Note, k.Commit = 0, "", ""
 		if len(groups[k]) == 0 {
 			keys = append(keys, k)
 		}
@@ -164,6 +173,13 @@ func merge(runs []Measurement) Result {
 	if len(runs)%2 == 0 {
 		median = (runs[len(runs)/2-1].Value + median) / 2
 	}
+	var commits []string
+	for _, m := range runs {
+		if m.Commit != "" {
+			commits = append(commits, m.Commit)
+		}
+	}
+	slices.Sort(commits)
 	ok := worst.Value <= first.Limit
 	if first.AtLeast {
 		ok = worst.Value >= first.Limit
@@ -171,6 +187,7 @@ func merge(runs []Measurement) Result {
 	return Result{
 		ID: first.ID, Scenario: first.Scenario, Runs: len(runs), Metric: first.Metric, Unit: first.Unit,
 		Median: round(median), Worst: round(worst.Value), Limit: first.Limit, OK: ok, Note: worst.Note,
+		Commits: slices.Compact(commits),
 	}
 }
 

@@ -78,6 +78,15 @@ func TestFailedRuns(t *testing.T) {
 	require.Equal(t, 1, strings.Count(md, "### C9"), md)
 }
 
+// Runs of two commits are one result, and the report says so.
+func TestRunsOfTwoCommits(t *testing.T) {
+	got := Merge([]Measurement{{ID: "F1", Metric: "x", Commit: "b"}, {ID: "F1", Metric: "x", Commit: "a"}, {ID: "F1", Metric: "x", Commit: "b"}})
+	require.Len(t, got, 1)
+	require.Equal(t, []string{"a", "b"}, got[0].Commits)
+	require.Contains(t, Report{Commit: "b", Results: got}.Markdown(), "Figures are of runs at a (1), b (1).")
+	require.NotContains(t, Report{Commit: "b", Results: Merge([]Measurement{{ID: "F1", Metric: "x", Commit: "b"}})}.Markdown(), "Figures are of")
+}
+
 func TestLimitTellsItsSide(t *testing.T) {
 	for want, r := range map[string]Result{
 		"≤ 2 s":  {Unit: "s", Median: 1, Worst: 1.5, Limit: 2, OK: true},
