@@ -10,24 +10,27 @@ step = @printf '[%3d s] %s\n' $$(($$(date +%s) - $(START)))
 
 export PATH := $(CACHE)/pulumi-$(PULUMI_VERSION):$(PATH)
 export PULUMI_SKIP_UPDATE_CHECK := true
-# lab is the platform without its storage and its cluster; STACK=storage or
-# STACK=kubernetes has one of them too, on hosts that the lab brings up for it.
+# Of which code figures are.
+export HALINUX_COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
+# lab is the platform without its cluster; STACK=kubernetes has that and no
+# storage. Each has groups of hosts that the lab brings up for it.
 STACK ?= lab
-LAB_GROUPS = $(filter-out lab,$(STACK))
+LAB_GROUPS = $(patsubst lab,storage,$(STACK))
 # The lab's stack keeps its state beside the lab's hosts.
 LAB_STACK = PULUMI_BACKEND_URL=file://$$(readlink -f .lab)/state PULUMI_CONFIG_PASSPHRASE_FILE=$$(readlink -f .lab)/passphrase
 HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s $(STACK) -work .lab/project
 
 # The fault scenarios of make test: all that FAULTS.md lists for the controller,
-# the hosts and the edge, but C6 (slow, and a matter of time alone). It and those
+# the hosts, the edge and the storage, but C6 (slow, and a matter of time alone). It and those
 # of tests/e2e/unlisted_test.go are part of make report, or of SCENARIOS=. here.
-SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot)$$
+SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot|projects)$$
 
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
 .PHONY: help up status storage-proof kubernetes-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
-	test test-fast lint unit lab-test e2e report merge bench bench-faults clean setup pulumi binaries bundle
+	test test-fast lint unit lab-test e2e e2e-programs report merge bench bench-faults clean \
+	setup pulumi binaries bundle
 
 help:
 	@echo 'make up         bring the platform up on the lab (needs root)'
@@ -35,7 +38,7 @@ help:
 	@echo 'make preview    what would change; make diff shows every line'
 	@echo 'make drift      what differs on the hosts from what up left there (exit 2)'
 	@echo 'make destroy    undo the platform; make lab-down ends the hosts'
-	@echo 'make status     the lab, and with STACK=storage how its storage is'
+	@echo 'make status     the lab, and how its storage is'
 	@echo 'make report     faults and benchmarks, written to docs/report.md'
 	@echo 'make bundle     Kubernetes without the internet; PROGRAMS=DIR has ready programs'
 	@echo 'make clean      remove $(CACHE)'
@@ -75,18 +78,19 @@ lab-down: binaries
 lab-status: binaries
 	@bin/lab status
 # One client writes a file through the VIP, the other reads it.
-STORAGE_MOUNT = findmnt -n /mnt/home >/dev/null || { mkdir -p /mnt/home; mount -t nfs -o nfsvers=4.2,hard,proto=tcp,timeo=50,retrans=2 10.10.0.102:/srv/nfs/home /mnt/home; }
-storage-proof: binaries
+storage-proof:
 	$(step) 'a file through the storage'
-	@bin/lab ssh nfsclient1 'set -e; $(STORAGE_MOUNT); echo "written by nfsclient1" >/mnt/home/proof.new; sync /mnt/home/proof.new; mv /mnt/home/proof.new /mnt/home/proof'
-	@bin/lab ssh nfsclient2 'set -e; $(STORAGE_MOUNT); cat /mnt/home/proof'
+	@what=$$($(HALINUX) outputs storageMounts.home) && how=$$($(HALINUX) outputs storageMountOptions) && \
+	mount="findmnt -n /mnt/home >/dev/null || { mkdir -p /mnt/home; mount -t nfs -o $$how $$what /mnt/home; }" && bin/lab ssh nfsclient1 \
+		"set -e; $$mount; echo 'written by nfsclient1' >/mnt/home/proof.new; sync /mnt/home/proof.new; mv /mnt/home/proof.new /mnt/home/proof" && \
+	bin/lab ssh nfsclient2 "set -e; $$mount; cat /mnt/home/proof"
 # Two pods answer through the ingress controller, HAProxy and a VIP.
-kubernetes-proof: binaries
+kubernetes-proof:
 	$(step) 'two pods, asked from the other side of the provider'
 	@bin/lab ssh master1 'set -e; export KUBECONFIG=/etc/kubernetes/admin.conf; kubectl apply -f -; kubectl -n hello rollout status deployment/hello --timeout=120s' <lab/workloads/hello.yaml
 	@bin/lab ssh client 'for i in 1 2 3 4; do curl -sSk --fail --retry 20 --retry-all-errors --retry-delay 1 --retry-max-time 60 --resolve apps.lab.halinux.test:443:198.51.100.10 https://apps.lab.halinux.test/; done'
 status: lab-status
-	@[ $(STACK) != storage ] || bin/lab ssh storage1 halinux-storage status
+	@[ $(STACK) != lab ] || { host=$$($(HALINUX) outputs storageHosts.0) && bin/lab ssh "$$host" halinux-storage status; }
 
 binaries:
 	$(step) 'building halinux and the lab'
@@ -142,11 +146,12 @@ lab-test: setup
 	$(step) 'the lab itself, on a lab of its own'
 	@HALINUX_E2E=1 go test ./lab -run TestLab -short -count=1 -v
 
-e2e: up
+e2e: up e2e-programs
 	$(step) 'end to end on the lab'
+	@$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout 90m -test.run '/$(SCENARIOS)'
+e2e-programs:
 	@go test -c -o bin/e2e.test ./tests/e2e
 	@go build -C tools -o $(CURDIR)/bin/pebble github.com/letsencrypt/pebble/v2/cmd/pebble
-	@$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout 60m -test.run '/$(SCENARIOS)'
 
 # A lab of its own, so that both tools start on the same fresh hosts.
 bench: setup pulumi binaries
@@ -165,10 +170,8 @@ ifndef RESULTS
 RESULTS := $(CACHE)/results/$(shell date -u +%Y%m%dT%H%M%S).jsonl
 endif
 report: SCENARIOS = .
-report: up
+report: up e2e-programs
 	$(step) 'all fault scenarios, then the benchmarks; figures go to $(RESULTS)'
-	@go test -c -o bin/e2e.test ./tests/e2e
-	@go build -C tools -o $(CURDIR)/bin/pebble github.com/letsencrypt/pebble/v2/cmd/pebble
 	@go build -o bin/ ./tests/report/cmd/report
 	@mkdir -p '$(dir $(RESULTS))'; \
 	export HALINUX_RESULTS='$(RESULTS)'; \
@@ -181,11 +184,9 @@ report: up
 	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the reasons are above, and what did not run is not in the report" >&2; exit 1; }
 # The storage's scenarios and fio's figures, each five times or more, in hours;
 # the figures are for `make report RESULTS=...` or `make merge RESULTS=...`.
-bench-faults: STACK = storage
 bench-faults: SCENARIOS = .
-bench-faults: up
+bench-faults: up e2e-programs
 	$(step) 'the faults of the storage; figures go to $(RESULTS)'
-	@go test -c -o bin/e2e.test ./tests/e2e
 	@mkdir -p '$(dir $(RESULTS))'
 	@$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) HALINUX_FULL=1 HALINUX_RESULTS='$(RESULTS)' HALINUX_RUNS=$${HALINUX_RUNS:-5} \
 		bin/lab exec -- bin/e2e.test -test.v -test.timeout 12h -test.run 'TestStorage/$(SCENARIOS)'

@@ -15,7 +15,8 @@
 // repeated, default 1), HALINUX_FULL (as many kills, reloads and reboots as
 // FAULTS.md says, and not a few), HALINUX_RATE (requests a second of the load, default
 // 200, and less where the machine cannot carry it), HALINUX_BUNDLES (folder for
-// what a failed scenario leaves).
+// what a failed scenario leaves), HALINUX_UNTIL (in seconds since 1970: scenarios
+// that would begin later are skipped, and say so).
 package e2e
 
 import (
@@ -54,6 +55,7 @@ type Bed struct {
 	reloads  int // of F8
 	full     bool
 	rate     float64
+	until    time.Time // zero: for ever
 	broken   string            // why the platform could not be restored, if so
 	done     map[string]string // what the report says a fault is, by its id
 }
@@ -82,6 +84,9 @@ func open(t *testing.T) *Bed {
 	if os.Getenv("HALINUX_FULL") != "" {
 		b.kills, b.reloads, b.full = 20, 50, true
 	}
+	if s := number(t, "HALINUX_UNTIL", 0); s > 0 {
+		b.until = time.Unix(int64(s), 0)
+	}
 	for _, program := range []string{b.lab, b.halinux} {
 		if _, err := os.Stat(program); err != nil {
 			t.Fatalf("%v; build it with make", err)
@@ -95,11 +100,19 @@ func open(t *testing.T) *Bed {
 		t.Fatal(err)
 	}
 	b.topology = topology
-	for name, h := range topology.Hosts {
-		if h.Group != "" && h.Group != b.stack {
-			continue // up only with the stack of this name
+	// A group is up when one of its hosts is in the stack's settings.
+	_, settings := b.settings(t)
+	up := map[string]bool{"": true}
+	for _, h := range settings["halinux:hosts"].([]any) {
+		name, _ := h.(map[string]any)["name"].(string)
+		if host := topology.Hosts[name]; host != nil {
+			up[host.Group] = true
 		}
-		b.hosts[name] = h.Links[0].Address.String()
+	}
+	for name, h := range topology.Hosts {
+		if up[h.Group] {
+			b.hosts[name] = h.Links[0].Address.String()
+		}
 	}
 	if b.ssh, err = newDialer(filepath.Join(root, ".lab")); err != nil {
 		t.Fatalf("%v; is the lab up? (bin/lab up)", err)
@@ -107,6 +120,15 @@ func open(t *testing.T) *Bed {
 	t.Cleanup(b.ssh.close)
 	b.loader = b.build(t, "./tests/e2e/load/cmd/load")
 	return b
+}
+
+// inTime skips a scenario for which no time is left. Which ones are left out then
+// is their order in scenarios and storageScenarios.
+func (b *Bed) inTime(t *testing.T) {
+	t.Helper()
+	if !b.until.IsZero() && time.Now().After(b.until) {
+		t.Skipf("SKIP (time): it is later than HALINUX_UNTIL, %s", b.until.Format(time.TimeOnly))
+	}
 }
 
 // onController says that this is not the lab's controller, from which alone the

@@ -37,11 +37,9 @@ type Load struct {
 func (b *Bed) Calibrate(t testing.TB, f *facts) {
 	t.Helper()
 	for ; b.rate > 25; b.rate /= 2 {
-		lan, internet := f.lan(), f.internet()
-		lan.Limit, internet.Limit = 4*time.Second, 4*time.Second
-		l, i := b.Send(t, controller, lan), b.Send(t, "client", internet)
-		<-l.done
-		<-i.done
+		// No limit of time: Send waits until they go well, which may take longer.
+		l, i := b.Send(t, controller, f.lan()), b.Send(t, "client", f.internet())
+		For(t, 3*time.Second, "the loads", func() error { return nil })
 		worst := max(l.Stop(t).P99MS, i.Stop(t).P99MS)
 		if worst < 200 {
 			break
@@ -171,7 +169,7 @@ func (l *Load) Steady(t testing.TB, d, deadline time.Duration) {
 		p := l.Progress()
 		select {
 		case <-l.done:
-			return fmt.Errorf("it has ended: %v", l.err)
+			t.Fatalf("the load from %s has ended: %v", l.from, l.err)
 		default:
 		}
 		switch {

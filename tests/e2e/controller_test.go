@@ -233,7 +233,9 @@ func (b *Bed) inPhase(t testing.TB, r *Run, host string) {
 	})
 }
 
-// rebootInPhase takes the power from a host in the middle of a phase.
+// rebootInPhase takes the power from a host in the middle of a phase, and from
+// one right after it: a machine of its own, which loses what its disk does not
+// have yet (containers share the memory of the machine below).
 func rebootInPhase(t *testing.T, b *Bed, f *facts) {
 	host := f.Edge.Services[0].Backends[0].Host
 	defer b.aptLocked(t, host)()
@@ -253,6 +255,11 @@ func rebootInPhase(t *testing.T, b *Bed, f *facts) {
 	}
 	b.Record(t, report.Measurement{ID: "C2", Scenario: "a host loses power during its phase", Metric: "half-written files", Unit: "files", Value: float64(halves), Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
 	b.Up(t)
+	machine := bonded(t, b)
+	b.Lab(t, "crash", machine)
+	b.Lab(t, "up")
+	Until(t, 2*time.Minute, machine+" to be well again", func() error { return b.Well(f) })
+	b.NoDrift(t)
 }
 
 // connectionCut ends the SSH connection in the middle of a script.
@@ -280,6 +287,11 @@ done`)
 	halves := b.whole(t)
 	b.Record(t, report.Measurement{ID: "C3", Scenario: "ssh cut in the middle of a script", Metric: "half-written files", Unit: "files", Value: float64(halves), Note: fmt.Sprintf("that run ended with %d after %.0f s, the next one converged", r.Code, r.Took.Seconds())})
 	b.Up(t)
+	machine := bonded(t, b)
+	b.Lab(t, "crash", machine)
+	b.Lab(t, "up")
+	Until(t, 2*time.Minute, machine+" to be well again", func() error { return b.Well(f) })
+	b.NoDrift(t)
 }
 
 // readOnly and full make a host's disk so. The folders are mounted over, since a
@@ -399,11 +411,14 @@ func mirrorDown(t *testing.T, b *Bed, f *facts) {
 	b.Up(t)
 }
 
-// slowNetwork brings fresh hosts up, over a good line and over a bad one.
+// slowNetwork brings fresh hosts up, over a good line and over a bad one. The
+// storage stays: its hosts keep data, and wait for each other more than for a line.
 func slowNetwork(t *testing.T, b *Bed, f *facts) {
 	fresh := func() {
 		for name := range b.hosts {
-			b.Lab(t, "replace", name)
+			if b.topology.Hosts[name].Group != storageGroup {
+				b.Lab(t, "replace", name)
+			}
 		}
 	}
 	fresh()

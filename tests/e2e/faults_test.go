@@ -78,6 +78,7 @@ func TestFaults(t *testing.T) {
 				name = fmt.Sprintf("%s/%d", s.id, run+1)
 			}
 			t.Run(name, func(t *testing.T) {
+				b.inTime(t)
 				if b.broken != "" {
 					t.Fatalf("not run, since the platform did not recover %s", b.broken)
 				}

@@ -68,6 +68,9 @@ func (b *Bed) Well(f *facts) error {
 	if err := get(f.lan().URL); err != nil {
 		return err
 	}
+	if _, err := b.try("client", "curl -sS -f -m 3 -o /dev/null "+f.internet().URL); err != nil {
+		return err
+	}
 	first, err := serial(b.hosts[f.edges[0]], f.zone())
 	if err != nil {
 		return err
@@ -78,6 +81,9 @@ func (b *Bed) Well(f *facts) error {
 	}
 	if first != second {
 		return fmt.Errorf("the name servers have the serials %d and %d", first, second)
+	}
+	if f.Storage.VIP != "" {
+		return b.storageOf(f).Whole()
 	}
 	return nil
 }

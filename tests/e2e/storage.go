@@ -24,7 +24,8 @@ import (
 )
 
 const (
-	// storageGroup is the lab's group of storage hosts and NFS clients.
+	// storageGroup is the lab's group of storage hosts and NFS clients, and the
+	// hosts' role.
 	storageGroup = "storage"
 	// storageKey is where the storage stands in the settings.
 	storageKey = "halinux:storage"
@@ -33,37 +34,43 @@ const (
 // store is what a storage scenario works with.
 type store struct {
 	*Bed
-	name     string   // of the cluster, and of its DRBD resource
-	vip      string   // where clients mount
-	hosts    []string // the two storage hosts
-	witness  string
-	clients  []string // the two hosts that mount
-	project  string   // the one that is written to
-	small    string   // another one, which may be filled
-	quota    int      // of the small one, in MiB
-	volume   string   // group/volume below the replica
-	options  string   // of a mount
-	writer   string   // programs, to be copied to hosts
-	writerAt string   // where the writer is on the clients
-	sampler  string
-	scenario string // what the report says the running scenario does
-	id       string
+	name      string   // of the cluster, and of its DRBD resource
+	vip       string   // where clients mount
+	hosts     []string // the two storage hosts
+	witnesses []string // the first one has the vote
+	clients   []string // the two hosts that mount
+	project   string   // the one that is written to
+	small     string   // another one, which may be filled
+	quota     int      // of the small one, in MiB
+	volume    string   // group/volume below the replica
+	options   string   // of a mount
+	writer    string   // programs, to be copied to hosts
+	writerAt  string   // where the writer is on the clients
+	sampler   string
+	scenario  string // what the report says the running scenario does
+	id        string
 }
 
-// store finds the storage in the platform's settings.
-func (b *Bed) store(t testing.TB, f *facts) *store {
-	t.Helper()
+// storageOf is the storage as the platform's settings have it, for a look at it.
+func (b *Bed) storageOf(f *facts) *store {
 	s := &store{Bed: b, name: cmp.Or(f.Storage.Name, "nfs"), vip: f.Storage.VIP, volume: f.Storage.Volume, writerAt: writerPath}
 	for _, h := range f.Hosts {
-		if slices.Contains(h.Roles, cmp.Or(f.Storage.Role, "storage")) {
+		if slices.Contains(h.Roles, cmp.Or(f.Storage.Role, storageGroup)) {
 			s.hosts = append(s.hosts, h.Name)
 		}
 	}
 	slices.Sort(s.hosts)
+	return s
+}
+
+// store is the storage with all that its scenarios need.
+func (b *Bed) store(t testing.TB, f *facts) *store {
+	t.Helper()
+	s := b.storageOf(f)
 	if len(s.hosts) != 2 || len(f.Storage.Witnesses) == 0 || len(f.Storage.Projects) < 2 || s.vip == "" {
 		t.Fatalf("the scenarios need two storage hosts, a witness, a VIP and two projects in %s; found %+v", b.settingsFile(), f.Storage)
 	}
-	s.witness = f.Storage.Witnesses[0]
+	s.witnesses = f.Storage.Witnesses
 	for name, h := range b.topology.Hosts {
 		if h.Group == storageGroup && !slices.Contains(s.hosts, name) {
 			s.clients = append(s.clients, name)

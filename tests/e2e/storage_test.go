@@ -43,6 +43,8 @@ var storageScenarios = []storageScenario{
 	{id: "agents", what: "the cluster fences by management controllers: a power cut, then a split", run: fencedByAgents, full: true},
 	{id: "replace", what: "a fresh machine takes the place of the host that does not serve", run: hostReplaced, full: true},
 	{id: "disks", what: "arrays and a volume group are made, lose disks, get others and grow", run: arraysMade, full: true},
+	{id: "verify", what: "a block of one replica changes behind DRBD's back", run: replicasCompared, full: true},
+	{id: "witness", what: "another host becomes the witness", run: witnessChanged, full: true},
 	{id: "grow", what: "the volume grows", run: volumeGrows, full: true},
 	{id: "bench-nfs", what: "fio: a client against the volume itself, with and without the replica", run: measureFio, full: true},
 	{id: "F37", what: "no storage for a while", run: goneForLong, full: true},
@@ -54,7 +56,7 @@ func TestStorage(t *testing.T) {
 	b := open(t)
 	f := b.facts(t)
 	if f.Storage.VIP == "" {
-		t.Skipf("SKIP: %s has no storage: make e2e STACK=storage", b.settingsFile())
+		t.Skipf("SKIP: %s has no storage; that of the stack lab has", b.settingsFile())
 	}
 	s := b.store(t, f)
 	for run := range b.runs {
@@ -67,6 +69,7 @@ func TestStorage(t *testing.T) {
 				name = fmt.Sprintf("%s/%d", c.id, run+1)
 			}
 			t.Run(name, func(t *testing.T) {
+				b.inTime(t)
 				if s.broken != "" {
 					t.Fatalf("not run, since the storage did not recover %s", s.broken)
 				}
@@ -494,7 +497,7 @@ func witnessThenHost(t *testing.T, s *store) {
 	w := s.work(t)
 	primary := s.serving(t)
 	for _, h := range s.hosts {
-		s.Lab(t, "cut", s.witness, h)
+		s.Lab(t, "cut", s.witnesses[0], h)
 	}
 	Until(t, 2*time.Minute, "the witness's vote to be gone", paced(func() error {
 		out, err := s.try(primary, "corosync-quorumtool -s | sed -n 's/^Total votes: *//p'")

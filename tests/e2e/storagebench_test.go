@@ -99,6 +99,15 @@ func measureFio(t *testing.T, s *store) {
 		m.Metric, m.Unit, m.Value, m.Note = "one file, "+f.what, "MiB/s", f.throughput, "fio, 96 MiB in blocks of 1 MiB, with a last fsync"
 		s.Record(t, m)
 	}
+	for _, r := range []struct {
+		what         string
+		over, volume fioFigures
+	}{{"with the replica", nfs, volume}, {"without the replica", nfsAlone, alone}} {
+		m := report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "NFS against the volume, " + r.what + ", 4 KiB writes", Unit: "times", Value: r.over.commits / r.volume.commits, AtLeast: true}
+		s.Record(t, m)
+		m.Metric, m.Value = "NFS against the volume, "+r.what+", one file", r.over.throughput/r.volume.throughput
+		s.Record(t, m)
+	}
 }
 
 func TestParseFio(t *testing.T) {

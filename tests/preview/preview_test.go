@@ -148,7 +148,7 @@ func tree(steps []apitype.StepEventMetadata) string {
 
 func TestGoldenPreviews(t *testing.T) {
 	p := newProject(t)
-	for _, stack := range []string{"lab", "storage", "kubernetes"} {
+	for _, stack := range []string{"lab", "kubernetes"} {
 		steps, err := p.preview(stack)
 		require.NoError(t, err)
 		golden.Compare(t, filepath.Join(here, "testdata", stack+".golden"), tree(steps)+"outputs: "+strings.Join(p.outputs, ", ")+"\n")

@@ -31,22 +31,22 @@ func TestRunbook(t *testing.T) {
 	assert.Empty(t, s.changes())
 
 	// A host that is gone for good.
-	require.NoError(t, s.hosts["backend1"].Close())
+	require.NoError(t, s.hosts["backend2"].Close())
 	kept := authority()
 	known, after := s.run("pulumi stack -s lab --show-urns"), ""
-	forget("Command", "base-backend1-library")
+	forget("Command", "base-backend2-library")
 	after = s.run("pulumi stack -s lab --show-urns")
 	for line := range strings.Lines(known) {
 		// What stands before the URN draws a tree, whose shape changes.
 		if _, urn, ok := strings.Cut(line, "URN: "); ok && !strings.Contains(after, urn) {
-			assert.Contains(t, urn, "-backend1-", "nothing but the host's own phases is forgotten")
+			assert.Contains(t, urn, "-backend2-", "nothing but the host's own phases is forgotten")
 		}
 	}
 	s.configure(func(config map[string]any) {
 		without := func(list any, key string) []any {
 			var rest []any
 			for _, v := range list.([]any) {
-				if v.(map[string]any)[key] != "backend1" {
+				if v.(map[string]any)[key] != "backend2" {
 					rest = append(rest, v)
 				}
 			}
@@ -63,5 +63,5 @@ func TestRunbook(t *testing.T) {
 	s.up()
 	assert.Equal(t, kept, authority(), "what is made once stays")
 	assert.Empty(t, s.changes())
-	assert.False(t, strings.Contains(s.run("pulumi stack -s lab"), "backend1"))
+	assert.False(t, strings.Contains(s.run("pulumi stack -s lab"), "backend2"))
 }

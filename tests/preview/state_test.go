@@ -99,7 +99,8 @@ func TestOneChangeChangesOneHost(t *testing.T) {
 	require.Empty(t, s.changes(), "a preview right after up must be empty")
 	s.configure(func(config map[string]any) {
 		hosts := config["halinux:hosts"].([]any)
-		links := hosts[len(hosts)-1].(map[string]any)["links"].([]any)
+		bonded := slices.IndexFunc(hosts, func(h any) bool { return h.(map[string]any)["name"] == "backend3" })
+		links := hosts[bonded].(map[string]any)["links"].([]any)
 		links[0].(map[string]any)["bond"].(map[string]any)["primary"] = "eth1"
 	})
 	assert.Equal(t, []string{"base-backend3-network"}, s.changes())
