@@ -55,7 +55,7 @@ type Bed struct {
 	reloads  int // of F8
 	full     bool
 	rate     float64
-	until    time.Time // zero: for ever
+	until    time.Time         // zero: for ever
 	broken   string            // why the platform could not be restored, if so
 	done     map[string]string // what the report says a fault is, by its id
 }
