@@ -17,6 +17,7 @@ import (
 func TestAppendMergeAndJudge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "results")
 	t.Setenv(ResultsVariable, path)
+	t.Setenv(CommitVariable, "")
 	outage := Measurement{ID: "F2", Scenario: "power off", Metric: "outage", Unit: "s", Limit: 3.7}
 	for _, v := range []float64{3.5, 3.8123456, 3.6} {
 		m := outage
