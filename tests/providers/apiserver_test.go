@@ -3,6 +3,7 @@ package providers_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"os"
@@ -71,17 +72,24 @@ func startAPIServer(t *testing.T) *apiServer {
 		"--service-account-key-file", serviceKey(t, dir), "--service-account-signing-key-file", serviceKey(t, dir),
 		"--service-account-issuer", "https://kubernetes.test", "--service-cluster-ip-range", "10.0.0.0/24",
 		"--disable-admission-plugins", "ServiceAccount")
-	insecure := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // its certificate is being made
+	certificate := filepath.Join(dir, "certs", "apiserver.crt")
+	var ca []byte
 	require.True(t, poll(3*deadline, func() bool {
-		r, err := insecure.Get(fmt.Sprintf("https://127.0.0.1:%d/readyz", a.port))
+		var err error
+		if ca, err = os.ReadFile(certificate); err != nil {
+			return false // it makes that first
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(ca)
+		c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+		r, err := c.Get(fmt.Sprintf("https://127.0.0.1:%d/readyz", a.port))
 		if err != nil {
 			return false
 		}
 		_ = r.Body.Close()
 		return r.StatusCode == http.StatusOK
 	}), "the API server is not ready")
-	ca, err := os.ReadFile(filepath.Join(dir, "certs", "apiserver.crt"))
-	require.NoError(t, err)
+	var err error
 	a.ca = string(ca)
 	a.client, err = dynamic.NewForConfig(&rest.Config{
 		Host: fmt.Sprintf("https://127.0.0.1:%d", a.port), BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca},
