@@ -13,24 +13,27 @@ import (
 
 // The membership as corosync-quorumtool 3.1.9 prints it, and what the check says
 // of it.
-func TestTheWitnessVotes(t *testing.T) {
+func TestTheClusterIsLookedAt(t *testing.T) {
 	const told = "- the witness does not vote\n"
-	for name, c := range map[string]struct{ members, want string }{
-		"it votes": {`         31          1    A,V,NMW storage1 (local)
+	const votes = `         31          1    A,V,NMW storage1 (local)
         32          1    A,V,NMW storage2
          0          1            Qdevice
-`, ""},
+`
+	for name, c := range map[string]struct{ members, links, want string }{
+		"it votes":                     {votes, ":", ""},
+		"a link was down for a moment": {votes, "[ -e $0.asked ] || { : >$0.asked; echo 'nodeid: 32: disconnected'; }", ""},
+		"a link is down":               {votes, "echo 'nodeid: 32: disconnected'", "- a link to storage2 is down\n"},
 		"it is cut off": {`         31          1   A,NV,NMW storage1 (local)
         32          1   A,NV,NMW storage2
          0          0            Qdevice (votes 1)
-`, told},
+`, ":", told},
 		"there is none": {`         31          1         NR storage1 (local)
         32          1         NR storage2
-`, told},
+`, ":", told},
 	} {
 		bin := t.TempDir()
 		for program, text := range map[string]string{
-			"crm_node": "echo 1", "corosync-cfgtool": ":", "crm_mon": ":", "sysctl": "echo 0", "systemctl": "echo active",
+			"crm_node": "echo 1", "corosync-cfgtool": c.links, "crm_mon": ":", "sysctl": "echo 0", "systemctl": "echo active",
 			"corosync-quorumtool": "cat <<'END'\nFlags:            Quorate Qdevice\n" + c.members + "END",
 		} {
 			require.NoError(t, os.WriteFile(bin+"/"+program, []byte("#!/bin/sh\n"+text+"\n"), 0o755))
