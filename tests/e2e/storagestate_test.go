@@ -36,6 +36,9 @@ func TestWholeCluster(t *testing.T) {
 	require.NoError(t, c.whole(hosts))
 	require.Len(t, c.all(), 5)
 	require.ErrorContains(t, c.whole(append(hosts, "storage3")), "2 hosts, not 3")
+	own, err := parseCluster(strings.Replace(wholeCluster, "</pacemaker-result>", `<bans><ban id="halinux-fence-storage1-1-elsewhere"/></bans></pacemaker-result>`, 1))
+	require.NoError(t, err)
+	require.NoError(t, own.whole(hosts))
 	ban := `<bans><ban id="drbd-fence-by-handler-nfs" resource="nfs-drbd" node="storage1"/></bans></pacemaker-result>`
 	for want, text := range map[string]string{
 		"storage1 is not in the cluster": strings.Replace(wholeCluster, `online="true"`, `online="false"`, 1),

@@ -56,6 +56,9 @@ for need in $ports; do
 		[ -n "$who" ] || [ -z "$own" ] || continue
 		pid=$(printf '%s' "$who" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')
 		unit=$(sed -n 's|.*/\([^/]*\.service\).*|\1|p' "/proc/${pid:-0}/cgroup" 2>/dev/null | head -n 1)
+		# Pods are containerd's, whose unit is on record also where a run that was
+		# killed had not come as far as the kubelet's.
+		! grep -qs /kubepods "/proc/${pid:-0}/cgroup" || unit=containerd.service
 		# A process may have left its unit's group (corosync does, to run in real
 		# time), and is its unit's main process still.
 		[ -n "$unit" ] || unit=$(for name in $own; do [ "$(systemctl show -P MainPID "$name" 2>/dev/null)" != "${pid:-none}" ] || printf '%s\n' "$name"; done | head -n 1)
