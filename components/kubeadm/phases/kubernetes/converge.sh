@@ -9,3 +9,5 @@ new=$(/usr/local/lib/halinux/bundle "$bundle" "$sums" $programs $images) || fail
 [ -z "$new" ] || say "new: $(printf '%s' "$new" | tr '\n' ' ')"
 service halinux-kubernetes-services.service
 SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q kubelet.service
+# Of this phase, though it starts later: so its port is known to be ours.
+printf '%s\n' kubelet.service >>"$work/units"
