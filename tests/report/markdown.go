@@ -73,7 +73,7 @@ func (r Report) taken() string {
 }
 
 // main are the faults and benchmarks whose figures README.md shows.
-var main = []string{"F1", "F2", "F8", "F12", "F13", "F14", "F20", "F21", "F24", "F30", "bond", "C1", "bench-first-run", "bench-no-op", "bench-drift", "bench-nfs"}
+var main = []string{"F1", "F2", "F8", "F12", "F13", "F14", "F20", "F21", "F24", "F30", "agents", "bond", "C1", "bench-first-run", "bench-no-op", "bench-drift", "bench-nfs"}
 
 // table is a short table of the main figures. How many runs failed is in it
 // only where one did.
