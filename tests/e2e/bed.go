@@ -123,7 +123,7 @@ func open(t *testing.T) *Bed {
 }
 
 // inTime skips a scenario for which no time is left. Which ones are left out then
-// is their order in scenarios and storageScenarios.
+// is their order in scenarios, storageScenarios and kubeScenarios.
 func (b *Bed) inTime(t *testing.T) {
 	t.Helper()
 	if !b.until.IsZero() && time.Now().After(b.until) {

@@ -52,6 +52,7 @@ func TestKubernetes(t *testing.T) {
 				name = fmt.Sprintf("%s/%d", c.id, run+1)
 			}
 			t.Run(name, func(t *testing.T) {
+				b.inTime(t)
 				if k.broken != "" {
 					t.Fatalf("not run, since the cluster did not recover %s", k.broken)
 				}

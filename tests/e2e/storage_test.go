@@ -426,20 +426,27 @@ func diskFails(t *testing.T, s *store) {
 
 // ---- splits and votes ----------------------------------------------------------------
 
+// oneReset waits until one of the storage hosts has booted again since the work
+// began.
+func (w *work) oneReset(t testing.TB) {
+	t.Helper()
+	Until(t, 3*time.Minute, "one host to be reset", paced(func() error {
+		for h, before := range w.boots {
+			if now, err := w.s.bootID(h); err == nil && now != before {
+				return nil
+			}
+		}
+		return errors.New("both go on")
+	}))
+}
+
 // split cuts all links between the two; both still reach the witness.
 func split(t *testing.T, s *store) {
 	w := s.work(t)
 	primary := s.serving(t)
 	cut := time.Now()
 	s.Lab(t, "cut", s.hosts[0], s.hosts[1])
-	Until(t, 3*time.Minute, "one host to be reset", paced(func() error {
-		for h, before := range w.boots {
-			if now, err := s.bootID(h); err == nil && now != before {
-				return nil
-			}
-		}
-		return errors.New("both go on")
-	}))
+	w.oneReset(t)
 	w.Steady(t, 3*time.Minute)
 	fenced := s.rebooted(t, w)
 	s.Lab(t, "heal")

@@ -165,14 +165,7 @@ func fencedByAgents(t *testing.T, s *store) {
 	w := s.work(t)
 	began := time.Now()
 	s.Lab(t, "cut", s.hosts[0], s.hosts[1])
-	Until(t, 3*time.Minute, "one host to be reset", paced(func() error {
-		for h, before := range w.boots {
-			if now, err := s.bootID(h); err == nil && now != before {
-				return nil
-			}
-		}
-		return errors.New("both go on")
-	}))
+	w.oneReset(t)
 	w.Steady(t, 3*time.Minute)
 	s.fencedOnce(t, controllers, "power 0, power 1")
 	s.Lab(t, "heal")
