@@ -335,8 +335,9 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 		vars["watchdog"], vars["module"] = w.device(), w.Module
 		values["Watchdog"], values["Timeout"] = w.device(), int(w.timeout().Seconds())
 		// Not back before the other side knows that this one is gone.
-		values["Delay"] = int((a.token()*22/10 + 2*w.timeout()).Seconds()) + 1
-		sources = append(sources, [2]string{"/etc/default/sbd", "cluster/sbd.tmpl"})
+		delay := int((a.token()*22/10 + 2*w.timeout()).Seconds()) + 1
+		values["Delay"], values["Start"] = delay, delay+90
+		sources = append(sources, [2]string{"/etc/default/sbd", "cluster/sbd.tmpl"}, [2]string{"/etc/systemd/system/sbd.service.d/halinux.conf", "cluster/sbd.conf.tmpl"})
 		if w.Module != "" {
 			files = append(files, host.File{Path: "/etc/modules-load.d/halinux-watchdog.conf", Content: w.Module + "\n"})
 		}

@@ -524,7 +524,7 @@ func witnessThenHost(t *testing.T, s *store) {
 		}
 		return nil
 	})
-	promoted, _ := w.halted(t, time.Now(), 20*time.Second)
+	promoted, _ := w.halted(t, time.Now(), promotes)
 	s.Lab(t, "heal")
 	s.Lab(t, "up", storageGroup)
 	back := time.Now()

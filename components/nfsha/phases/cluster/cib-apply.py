@@ -73,6 +73,10 @@ def main(prefix, path):
             for state in (cib.find("status"), cib.find("configuration/nodes")):
                 if state is not None:
                     state.clear()
+            # Who decides looks for SBD anew each time; what is written here is as
+            # old as that host's office, perhaps of before SBD ran.
+            for known in cib.findall("configuration/crm_config//nvpair[@name='have-watchdog']"):
+                known.set("value", str(run("systemctl", "is-active", "sbd.service").returncode == 0).lower())
             ET.ElementTree(cib).write(work + "/judged.xml", encoding="unicode")
             verify = run("crm_verify", "-V", "--xml-file", work + "/judged.xml")
             if verify.returncode != 0:
