@@ -23,7 +23,7 @@ HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s $(STACK) -work .lab/projec
 # The fault scenarios of make test: all that FAULTS.md lists for the controller,
 # the hosts, the edge and the storage, but C6 (slow, and a matter of time alone). It and those
 # of tests/e2e/unlisted_test.go are part of make report, or of SCENARIOS=. here.
-SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot|projects)$$
+SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot|storage-reboot|projects)$$
 
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint

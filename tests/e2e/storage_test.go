@@ -26,6 +26,7 @@ type storageScenario struct {
 // storageScenarios go from those that lose no host to those that lose both.
 var storageScenarios = []storageScenario{
 	{id: "F20", what: "planned move: the serving host goes standby", run: plannedMove},
+	{id: "storage-reboot", what: "the serving host is rebooted in order", run: plannedReboot},
 	{id: "F30", what: "a client holds a POSIX lock while the service moves away and back at once", run: lockAcross},
 	{id: "F32", what: "a project is filled to its quota", run: quotaHit},
 	{id: "projects", what: "projects and volumes come, grow and go", run: projectsChange},
@@ -209,6 +210,27 @@ func plannedMove(t *testing.T, s *store) {
 		return func(primary string) { s.On(t, primary, "crm_standby "+how+" --node "+primary) }
 	}
 	s.failover(t, 10, standby("--update on"), standby("--delete"))
+}
+
+// plannedReboot is what an administrator does who has not moved the service before.
+// The units of the server wait for Pacemaker's end then, and Pacemaker for theirs.
+func plannedReboot(t *testing.T, s *store) {
+	w := s.work(t)
+	from := s.serving(t)
+	to := s.other(from)
+	began := time.Now()
+	_, _ = s.try(from, "systemctl reboot") // the connection may end before the answer
+	w.movedTo(t, to, began, 4*time.Minute)
+	w.Steady(t, 3*time.Minute)
+	w.oneReset(t)
+	r := w.Stop(t)
+	s.stalled(t, w, r, began, 10)
+	fenced := report.Measurement{ID: s.id, Scenario: s.scenario, Metric: "hosts that had to be fenced", Unit: "hosts"}
+	if line, err := w.watch.told(to, began, "pacemaker-controld", from+" was terminated"); err == nil {
+		fenced.Value, fenced.Note = 1, line.text
+		t.Errorf("%s did not shut down by itself: %s", from, line.text)
+	}
+	s.Record(t, fenced)
 }
 
 // lockAcross moves the service away and back at once, while clients may still be

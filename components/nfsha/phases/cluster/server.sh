@@ -57,8 +57,11 @@ start() {
 }
 
 stop() {
-	# shellcheck disable=SC2086 # a list of words
-	systemctl stop $units || { ocf_exit_reason "systemd did not stop the server"; return "$OCF_ERR_GENERIC"; }
+	# A host that shuts down has told them all to stop once Pacemaker has ended,
+	# which waits for this.
+	for unit in $units; do
+		systemctl stop --job-mode=ignore-dependencies "$unit" || { ocf_exit_reason "systemd did not stop $unit"; return "$OCF_ERR_GENERIC"; }
+	done
 	[ "$(threads)" = 0 ] || { ocf_exit_reason "$(threads) threads of the server are left"; return "$OCF_ERR_GENERIC"; }
 }
 
