@@ -42,6 +42,7 @@ var storageScenarios = []storageScenario{
 	{id: "F33", what: "the primary dies while the other replica catches up", run: diesInResync},
 	{id: "F27", what: "both storage hosts die, one after the other, and return", run: bothDie},
 	{id: "agents", what: "the cluster fences by management controllers: a power cut, then a split", run: fencedByAgents, full: true},
+	{id: "portblock", what: "the agent that keeps clients out of a half-open server, on a host that can filter", run: portClosed, full: true},
 	{id: "replace", what: "a fresh machine takes the place of the host that does not serve", run: hostReplaced, full: true},
 	{id: "disks", what: "arrays and a volume group are made, lose disks, get others and grow", run: arraysMade, full: true},
 	{id: "verify", what: "a block of one replica changes behind DRBD's back", run: replicasCompared, full: true},
