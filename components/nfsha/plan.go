@@ -299,6 +299,10 @@ func (a *NFSHAClusterArgs) drbdPhase(_ string, s secrets) (host.Phase, error) {
 
 // ---- Corosync, SBD, Pacemaker ---------------------------------------------------
 
+// takeover is what Pacemaker takes to decide and to promote, on hosts with little
+// else to do (docs/report.md, F21).
+const takeover = 6 * time.Second
+
 func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error) {
 	type node struct {
 		Name, First, Second string
@@ -334,8 +338,9 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 	if w := a.Fencing.Watchdog; w != nil {
 		vars["watchdog"], vars["module"] = w.device(), w.Module
 		values["Watchdog"], values["Timeout"] = w.device(), int(w.timeout().Seconds())
-		// Not back before the other side knows that this one is gone.
-		delay := int((a.token()*22/10 + 2*w.timeout()).Seconds()) + 1
+		// Not back before the other side knows that this one is gone, and has taken
+		// over: who joins in the middle of that makes Pacemaker decide anew.
+		delay := int((a.token()*22/10+2*w.timeout()+takeover).Seconds()) + 1
 		values["Delay"], values["Start"] = delay, delay+90
 		sources = append(sources, [2]string{"/etc/default/sbd", "cluster/sbd.tmpl"}, [2]string{"/etc/systemd/system/sbd.service.d/halinux.conf", "cluster/sbd.conf.tmpl"})
 		if w.Module != "" {
