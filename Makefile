@@ -10,6 +10,8 @@ step = @printf '[%3d s] %s\n' $$(($$(date +%s) - $(START)))
 
 export PATH := $(CACHE)/pulumi-$(PULUMI_VERSION):$(PATH)
 export PULUMI_SKIP_UPDATE_CHECK := true
+# Each module by its own go.mod; go.work is for who types `go run ./app/todo`.
+export GOWORK := off
 # Of which code figures are.
 export HALINUX_COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 # lab is the platform without its cluster; STACK=kubernetes has that and no
@@ -135,12 +137,14 @@ lint: setup
 	@go vet ./...
 	@go build -C tools -o $(CURDIR)/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	@bin/staticcheck ./...
+	@cd app/todo && go vet ./... && ../../bin/staticcheck ./...
 	@git ls-files -z -- '*.sh' | xargs -0 shellcheck -s sh -x
 	@git ls-files -z -- '*.yaml' '*.yml' | xargs -0 yamllint -s
 
 unit: setup pulumi
 	$(step) 'unit, mocks, golden previews, contract'
 	@go test ./...
+	@go -C app/todo test ./...
 
 lab-test: setup
 	$(step) 'the lab itself, on a lab of its own'

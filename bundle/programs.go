@@ -144,7 +144,7 @@ func (o Options) build(ctx context.Context, p *program) error {
 	}
 	cmd := exec.CommandContext(ctx, "nice", "-n", "15", "go", "build", "-C", filepath.Join(o.Tools, p.module), "-trimpath",
 		"-buildvcs=false", "-tags", "netgo,osusergo", "-ldflags", flags, "-o", p.path+".new", p.pkg)
-	cmd.Env = append(os.Environ(), cgo)
+	cmd.Env = append(os.Environ(), cgo, "GOWORK=off") // the tools are no part of a workspace around them
 	if text, err := cmd.CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 		return fmt.Errorf("%w: %s", err, strings.Join(lines[max(0, len(lines)-5):], "; "))
