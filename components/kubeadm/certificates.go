@@ -1,15 +1,17 @@
 package kubeadm
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -29,8 +31,6 @@ const (
 	frontProxyCert, frontProxyKey   = "front-proxy-ca.crt", "front-proxy-ca.key"
 	serviceAccountPub, serviceAcKey = "sa.pub", "sa.key"
 	adminCert, adminKey             = "admin.crt", "admin.key"
-	bootstrapToken                  = "token"   // with which workers join
-	caHash                          = "ca-hash" // by which workers know the cluster
 	encryptionKey                   = "encryption-key"
 )
 
@@ -76,6 +76,52 @@ func authorityPart(all, name string) (string, error) {
 	return text, nil
 }
 
+// joinKubeconfig is what a worker joins with: a certificate that says that it is
+// the node of its name, and can be nobody else. Its kubelet gets the next one with
+// it from the cluster. The key is derived from the authority's, so that nothing has
+// to be kept for a worker, and equal runs give equal texts; who knows the one can
+// make the other anyway.
+func joinKubeconfig(cluster, server, node, authorities string) (string, error) {
+	ca, err := authorityPart(authorities, caCert)
+	if err != nil {
+		return "", err
+	}
+	private, err := authorityPart(authorities, caKey)
+	if err != nil {
+		return "", err
+	}
+	signer, err := tls.X509KeyPair([]byte(ca), []byte(private))
+	if err != nil {
+		return "", err
+	}
+	var key *ecdsa.PrivateKey
+	// All but one in 2³² numbers of this length are keys.
+	for i := 0; key == nil; i++ {
+		raw, err := hkdf.Key(sha256.New, []byte(private), nil, fmt.Sprintf("join %s %d", node, i), 32)
+		if err != nil {
+			return "", err
+		}
+		key, _ = ecdsa.ParseRawPrivateKey(elliptic.P256(), raw)
+	}
+	number := sha256.Sum256([]byte("join " + node))
+	raw, err := x509.CreateCertificate(nil, &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(number[:15]),
+		Subject:      pkix.Name{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}},
+		// As long as the authority's: it is on a host while that joins, and a host
+		// may join anew at any time.
+		NotBefore: signer.Leaf.NotBefore, NotAfter: signer.Leaf.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, signer.Leaf, key.Public(), signer.PrivateKey.(crypto.Signer))
+	if err != nil {
+		return "", err
+	}
+	text, err := keyPEM(key)
+	if err != nil {
+		return "", err
+	}
+	return kubeconfig(cluster, server, node, ca, certPEM(raw), text)
+}
+
 // newAuthorities makes all of them as one JSON text.
 func newAuthorities(now time.Time) (string, error) {
 	parts := map[string]string{}
@@ -93,8 +139,6 @@ func newAuthorities(now time.Time) (string, error) {
 		if a.cert != caCert {
 			continue
 		}
-		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-		parts[caHash] = "sha256:" + hex.EncodeToString(sum[:])
 		// What kubeadm calls the administrator: a member of the group that it
 		// binds to cluster-admin.
 		adminKey_, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -126,10 +170,6 @@ func newAuthorities(now time.Time) (string, error) {
 		return "", err
 	}
 	parts[serviceAccountPub] = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
-	token := make([]byte, 11)
-	rand.Read(token)
-	text := hex.EncodeToString(token)
-	parts[bootstrapToken] = text[:6] + "." + text[6:]
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	parts[encryptionKey] = base64.StdEncoding.EncodeToString(secret)

@@ -66,7 +66,11 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	s, err := plan(args, func(part string) pulumi.StringInput { return authorities.part(part) })
+	s, err := plan(args, func(part string) pulumi.StringInput { return authorities.part(part) }, func(node string) pulumi.StringInput {
+		return authorities.secrets.ApplyT(func(all string) (string, error) {
+			return joinKubeconfig(args.name(), "https://"+args.Endpoint.String(), node, all)
+		}).(pulumi.StringOutput)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -51,8 +51,9 @@ type hostPhase struct {
 	phase host.Phase
 }
 
-// plan returns what to do on which host. Equal arguments give equal steps.
-func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, error) {
+// plan returns what to do on which host. Equal arguments give equal steps. part is
+// one of the authorities' parts, join what a worker of this name joins with.
+func plan(a *KubeadmClusterArgs, part, join func(string) pulumi.StringInput) (*steps, error) {
 	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, labels: map[string]host.Phase{}, upgrade: map[string][]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
@@ -103,7 +104,7 @@ func plan(a *KubeadmClusterArgs, part func(string) pulumi.StringInput) (*steps, 
 		}
 	}
 	for _, h := range workers {
-		p, err := a.workerPhase(h, part)
+		p, err := a.workerPhase(h, join)
 		if err != nil {
 			return nil, err
 		}
@@ -441,7 +442,7 @@ func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulum
 		"Repository": release.Registry, "Pods": a.pods(), "Services": a.services(), "Domain": a.domain(), "ServerNames": a.serverNames(h),
 		"DNSTag": release.CoreDNS, "EtcdTag": release.Etcd, "Proxy": a.proxy(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
 	}
-	secrets := map[string]pulumi.StringInput{"token": part(bootstrapToken), "encryption-key": part(encryptionKey)}
+	secrets := map[string]pulumi.StringInput{"encryption-key": part(encryptionKey)}
 	files = append(files, host.Embedded(phases, lib+"etcd-members", "phases/control-plane/etcd-members.sh").Executable())
 	for _, name := range pkiFiles {
 		mark := strings.ReplaceAll(name, "/", "-")
@@ -509,15 +510,15 @@ func (a *KubeadmClusterArgs) certificatesPhase(h string) (host.Phase, error) {
 
 // ---- workers ------------------------------------------------------------------------
 
-func (a *KubeadmClusterArgs) workerPhase(h string, part func(string) pulumi.StringInput) (host.Phase, error) {
+func (a *KubeadmClusterArgs) workerPhase(h string, join func(string) pulumi.StringInput) (host.Phase, error) {
 	config, err := rendered("/etc/kubernetes/halinux/join.yaml", "worker/join.yaml.tmpl", map[string]any{
-		"Name": h, "Address": a.address(h), "Endpoint": a.Endpoint.String(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
+		"Name": h, "Address": a.address(h), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
 	})
 	if err != nil {
 		return host.Phase{}, err
 	}
 	p, err := host.NewPhase(phases, "worker", config, host.Embedded(phases, lib+"drain", "phases/worker/drain.sh").Executable())
-	p.Secrets = map[string]pulumi.StringInput{"token": part(bootstrapToken), "ca-hash": part(caHash)}
+	p.Secrets = map[string]pulumi.StringInput{"join": join(h)}
 	return p, err
 }
 

@@ -83,7 +83,7 @@ type stepPhase struct {
 // phasesOf are all phases in their order.
 func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	t.Helper()
-	s, err := plan(a, exampleParts)
+	s, err := plan(a, exampleParts, exampleParts)
 	require.NoError(t, err)
 	var all []stepPhase
 	for _, h := range slices.Sorted(maps.Keys(s.preflight)) {

@@ -76,7 +76,11 @@ wait_for 120 "the API server answers at $endpoint" ready "$endpoint" ||
 
 if [ "$first" = yes ] && ! kubectl --kubeconfig $kubeconfig -n kube-system get configmap kube-proxy >/dev/null 2>&1; then
 	step init phase upload-config all
+	# What a kubelet may ask for, and a token, which nobody needs: hosts join with a
+	# certificate that is for them alone.
 	step init phase bootstrap-token
+	kubectl --kubeconfig $kubeconfig -n kube-system delete secrets --field-selector type=bootstrap.kubernetes.io/token ||
+		fail "kubeadm's token could not be taken back" "the API server's words are above"
 	step init phase addon all
 fi
 wait_for 120 "the node is known" kubectl --kubeconfig $kubeconfig get node "$host" || fail "the node $host does not register" "look at journalctl -u kubelet"

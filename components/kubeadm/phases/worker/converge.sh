@@ -6,8 +6,9 @@ place
 if [ ! -e /etc/kubernetes/kubelet.conf ] || [ ! -e /var/lib/kubelet/config.yaml ]; then
 	# Left by a run that was cut short.
 	rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki/ca.crt
+	sed "s|WORK|$work|" /etc/kubernetes/halinux/join.yaml >"$work/join.yaml"
 	say "kubeadm join phase kubelet-start"
-	kubeadm join phase kubelet-start --config /etc/kubernetes/halinux/join.yaml >"$work/kubeadm" 2>&1 ||
+	kubeadm join phase kubelet-start --config "$work/join.yaml" >"$work/kubeadm" 2>&1 ||
 		{ tail -n 15 "$work/kubeadm"; fail "this host could not join the cluster" "kubeadm's words are above"; }
 fi
 service kubelet.service start
@@ -16,6 +17,8 @@ ready() {
 	[ "$(kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node "$host" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]
 }
 wait_for 240 "the node is ready" ready || fail "the node $host does not become ready" "look at journalctl -u kubelet, and at kubectl describe node $host"
+# The kubelet has a certificate of its own by now, and gets the next ones by itself.
+rm -f /etc/kubernetes/bootstrap-kubelet.conf
 # It is ready before its pods reach those of other nodes.
 network() { [ -e /run/flannel/subnet.env ] && { nft list tables | grep -q ' kube-proxy$' || nft list chain ip nat KUBE-SERVICES; }; }
 wait_for 240 "its pods reach the cluster" network || fail "flannel and kube-proxy do not run on $host" "look at the logs below /var/log/pods"
