@@ -106,6 +106,13 @@ type Node struct {
 	// Taints of the node, from when it joins; likewise, but set by a control
 	// plane. Default: that of control planes on them, none on workers.
 	Taints []Taint
+	// MaxPods that run there at a time, 10 to 250: a node has a /24 of addresses.
+	// Default 110, the kubelet's.
+	MaxPods int
+	// Reserved of the node's resources for what is no pod (systemReserved of the
+	// kubelet), like cpu: 200m, memory: 512Mi; the keys are cpu, memory and
+	// ephemeral-storage. Default: none.
+	Reserved map[string]string
 }
 
 // Taint keeps pods off a node (kubectl taint).

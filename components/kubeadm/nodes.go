@@ -18,6 +18,15 @@ func (a *KubeadmClusterArgs) labels(h string) []string {
 	return words
 }
 
+// reserved are the node's reserved resources, sorted.
+func (n Node) reserved() []argument {
+	var all []argument
+	for _, k := range sortedKeys(n.Reserved) {
+		all = append(all, argument{k, n.Reserved[k]})
+	}
+	return all
+}
+
 // labelsPhase gives a node that has joined its labels.
 func (a *KubeadmClusterArgs) labelsPhase(h string) (host.Phase, error) {
 	p, err := host.NewPhase(phases, "labels", host.Embedded(phases, lib+"node-labels", "phases/labels/node-labels.sh").Executable())

@@ -345,7 +345,13 @@ func (a *KubeadmClusterArgs) programsPhase(h string, master bool) (host.Phase, e
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := host.NewPhase(phases, "kubernetes", way, host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
+	kubelet, err := rendered("/etc/kubernetes/kubelet.conf.d/10-halinux.conf", "kubernetes/kubelet.conf.tmpl", map[string]any{
+		"Lease": a.reaction().lease, "MaxPods": a.Nodes[h].MaxPods, "Reserved": a.Nodes[h].reserved(),
+	})
+	if err != nil {
+		return host.Phase{}, err
+	}
+	p, err := host.NewPhase(phases, "kubernetes", way, kubelet, host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
 	p.Vars = a.Bundle.vars()
 	p.Vars["programs"], p.Vars["images"] = strings.Join(a.programTargets(master), " "), strings.Join(images, " ")
 	p.Vars["services"] = a.services()

@@ -67,6 +67,7 @@ func exampleOther() *KubeadmClusterArgs {
 	a.Users = map[string]User{"anna": {Groups: []string{"ops", "dev"}}, "berta": {Groups: []string{"dev"}, Days: 30}}
 	a.Gone = []string{"master4", "worker9"}
 	a.Restore = &Restore{Name: "2026-01-02", Host: "master2", Snapshot: "etcd-master2-20260102T030405Z.db"}
+	a.Nodes["worker1"] = Node{MaxPods: 200, Reserved: map[string]string{"cpu": "200m", "memory": "512Mi"}}
 	a.Plan.Networks[0].MTU = 9000
 	a.Bundle = Bundle{URL: "https://bundle.example.org", CA: testCA, Sums: strings.Repeat("0123456789abcdef", 4)}
 	a.Mirrors = []Mirror{{Registry: "docker.io", URLs: []string{"https://mirror1.example.org", "https://mirror2.example.org/"}, CA: testCA}}
@@ -213,6 +214,8 @@ func TestAChangeTouchesWhatItMust(t *testing.T) {
 	assert.Equal(t, []string{"worker1 labels", "worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b"}}
 	}))
+	assert.Equal(t, []string{"worker1 kubernetes"}, changed(t, func(a *KubeadmClusterArgs) { a.Nodes["worker1"] = Node{MaxPods: 200} }))
+	assert.Len(t, changed(t, func(a *KubeadmClusterArgs) { a.Reaction = "fast" }), 8, "all nodes' kubelets, and the control planes")
 	assert.Equal(t, []string{"master1 taints", "worker1 worker"}, changed(t, func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Taints: []Taint{{Key: "a", Effect: "NoSchedule"}}}
 	}), "a node may not change its own taints")

@@ -167,3 +167,33 @@ func TestProgramsWaitForTheUpgrade(t *testing.T) {
 	assert.Contains(t, targets, "files/etcd/v3.6.5/etcdctl=/usr/local/bin/etcdctl")
 	assert.Len(t, targets, 5)
 }
+
+// TestKubeletSettings reach a kubelet that runs, and start nothing where none does.
+func TestKubeletSettings(t *testing.T) {
+	try := func(is, file, healthy string) (hostScript, string, error) {
+		s := phaseOf(t, "kubernetes/converge.sh", map[string]string{"bundle": "x", "sums": "-", "programs": "", "images": ""}, map[string]string{
+			"systemctl": `case $1 in is-active) ` + is + ` ;; restart) echo x >>"$DIR/restarted" ;; esac`,
+			"curl":      healthy,
+		})
+		text, err := os.ReadFile(s.path)
+		require.NoError(t, err)
+		s.put("script.sh", "packages() { :; }\nservice() { :; }\nservice_failed() { echo \"$1 did not $2\"; exit 1; }\n"+
+			"changed() { [ \"${1##*/}\" = "+file+" ]; }\n"+string(text))
+		s.put("usr/local/lib/halinux/bundle", "#!/bin/sh\n")
+		s.put("var/lib/kubelet/config.yaml", "")
+		out, err := s.run()
+		return s, out, err
+	}
+	s, out, err := try("true", "10-halinux.conf", "true")
+	require.NoError(t, err, out)
+	assert.Equal(t, "x\n", s.file("restarted"))
+	s, out, err = try("false", "10-halinux.conf", "true")
+	require.NoError(t, err, out)
+	assert.Empty(t, s.file("restarted"), "it has not joined yet")
+	s, out, err = try("true", "other", "true")
+	require.NoError(t, err, out)
+	assert.Empty(t, s.file("restarted"))
+	_, out, err = try("true", "10-halinux.conf", "false")
+	require.Error(t, err)
+	assert.Contains(t, out, "kubelet.service did not accept its settings")
+}

@@ -23,6 +23,7 @@ var (
 	dnsDomain  = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	labelKey   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
 	labelValue = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$`)
+	quantity   = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$`)
 	sha256Sum  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	registry   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?$`)
 )
@@ -176,6 +177,16 @@ func (a *KubeadmClusterArgs) validateNodes(l *problem.List) {
 				l.Add(at+".labels."+k, fmt.Sprintf("%q is not the value of a label", v), "use at most 63 letters, digits, hyphens, dots and underscores")
 			case !allowed:
 				l.Add(at+".labels."+k, "a kubelet may not give itself labels below "+domain+" but for "+strings.Join(ofKubelets, ", "), "choose a prefix of your own, or node.kubernetes.io")
+			}
+		}
+		if n.MaxPods != 0 && (n.MaxPods < 10 || n.MaxPods > 250) {
+			l.Add(at+".maxPods", fmt.Sprintf("%d pods", n.MaxPods), "use 10 to 250, or leave it out for 110")
+		}
+		for _, k := range sortedKeys(n.Reserved) {
+			if !slices.Contains([]string{"cpu", "memory", "ephemeral-storage"}, k) {
+				l.Add(at+".reserved."+k, "is no resource for it", "use cpu, memory or ephemeral-storage")
+			} else if !quantity.MatchString(n.Reserved[k]) {
+				l.Add(at+".reserved."+k, fmt.Sprintf("%q is not an amount", n.Reserved[k]), "write it like 200m of cpu, or 512Mi")
 			}
 		}
 		for i, t := range n.Taints {

@@ -42,6 +42,13 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	`nodes.worker1.labels.a: "b c" is not`: func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b c"}}
 	},
+	"nodes.worker1.maxPods: 500 pods": func(a *KubeadmClusterArgs) { a.Nodes["worker1"] = Node{MaxPods: 500} },
+	"nodes.worker1.reserved.disk: is no resource": func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Reserved: map[string]string{"disk": "1Gi"}}
+	},
+	`nodes.worker1.reserved.memory: "much" is not an amount`: func(a *KubeadmClusterArgs) {
+		a.Nodes["worker1"] = Node{Reserved: map[string]string{"memory": "much"}}
+	},
 	`nodes.worker2.taints[0].effect: "Never" is not an effect`:    func(a *KubeadmClusterArgs) { a.Nodes["worker2"].Taints[0].Effect = "Never" },
 	`nodes.worker2.taints[0].key: "" is not the name`:             func(a *KubeadmClusterArgs) { a.Nodes["worker2"].Taints[0].Key = "" },
 	`nodes.worker2.taints[0].value: "$x" is not the value`:        func(a *KubeadmClusterArgs) { a.Nodes["worker2"].Taints[0].Value = "$x" },

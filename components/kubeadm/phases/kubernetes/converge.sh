@@ -11,3 +11,9 @@ service halinux-kubernetes-services.service
 SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q kubelet.service
 # Of this phase, though it starts later: so its port is known to be ours.
 printf '%s\n' kubelet.service >>"$work/units"
+# A kubelet reads its settings at its start. Pods do not notice that it starts anew.
+if changed /etc/kubernetes/kubelet.conf.d/10-halinux.conf && [ -e /var/lib/kubelet/config.yaml ] && systemctl is-active -q kubelet.service; then
+	healthy() { curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:10248/healthz; }
+	systemctl restart kubelet.service || service_failed kubelet.service restart
+	wait_for 120 "the kubelet has its new settings" healthy || service_failed kubelet.service "accept its settings"
+fi
