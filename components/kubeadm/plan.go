@@ -351,7 +351,9 @@ func (a *KubeadmClusterArgs) programsPhase(h string, master bool) (host.Phase, e
 	if err != nil {
 		return host.Phase{}, err
 	}
-	p, err := host.NewPhase(phases, "kubernetes", way, kubelet, host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
+	p, err := host.NewPhase(phases, "kubernetes", way, kubelet,
+		host.Embedded(phases, "/etc/systemd/logind.conf.d/zz-halinux-kubelet.conf", "phases/kubernetes/logind.conf"),
+		host.Embedded(phases, "/etc/systemd/system/kubelet.service", "phases/kubernetes/kubelet.service"))
 	p.Vars = a.Bundle.vars()
 	p.Vars["programs"], p.Vars["images"] = strings.Join(a.programTargets(master), " "), strings.Join(images, " ")
 	p.Vars["services"] = a.services()
@@ -426,6 +428,10 @@ func (a *KubeadmClusterArgs) serverConfig() ([]host.File, []argument, error) {
 		argument{"audit-log-maxage", fmt.Sprint(cmp.Or(a.Audit.Days, 30))},
 		argument{"audit-log-maxsize", fmt.Sprint(cmp.Or(a.Audit.Size, 100))},
 		argument{"audit-log-maxbackup", fmt.Sprint(cmp.Or(a.Audit.Files, 10))},
+		// One that is told to end says so to the edge and serves on, until the edge
+		// has seen it; then it waits for requests, and not a minute for those that watch.
+		argument{"shutdown-delay-duration", "3s"},
+		argument{"shutdown-send-retry-after", "true"},
 	)
 	if s := a.reaction().toleration; s > 0 {
 		args = append(args, argument{"default-not-ready-toleration-seconds", fmt.Sprint(s)}, argument{"default-unreachable-toleration-seconds", fmt.Sprint(s)})
@@ -573,6 +579,7 @@ func (a *KubeadmClusterArgs) ingressPhase() (host.Phase, error) {
 	}
 	file, err := rendered("/etc/kubernetes/halinux/ingress.yaml", "ingress/ingress.yaml.tmpl", map[string]any{
 		"Image": release.Image("traefik", release.Traefik), "Args": args, "Port": a.Ingress.port(), "CheckPort": a.Ingress.checkPort(),
+		"Host": a.Endpoint.Address, "EndpointPort": a.Endpoint.port(),
 	})
 	if err != nil {
 		return host.Phase{}, err

@@ -266,12 +266,15 @@ func majorityDies(t *testing.T, k *kube) {
 	for _, m := range k.masters[:2] {
 		k.Lab(t, "crash", m)
 	}
-	For(t, 30*time.Second, "no API server to say that it can serve", func() error {
+	lost := func() error {
 		if out, err := k.try(k.masters[2], "curl -sk --max-time 5 https://"+k.endpoint+"/readyz"); err == nil && strings.TrimSpace(out) == "ok" {
 			return fmt.Errorf("the endpoint answers, with a third of etcd")
 		}
 		return nil
-	})
+	}
+	// It takes etcd and the edges some seconds to see it.
+	Until(t, time.Minute, "the last API server to say that it cannot serve", lost)
+	For(t, 30*time.Second, "no API server to say that it can serve", lost)
 	power := time.Now()
 	for _, m := range k.masters[:2] {
 		k.Lab(t, "restart", m)

@@ -13,4 +13,4 @@ ip link delete flannel.1 2>/dev/null || :
 for table in kube-proxy flannel-ipv4 flannel-ipv6; do
 	for family in ip ip6; do nft delete table $family $table 2>/dev/null || :; done
 done
-rm -rf /etc/kubernetes/manifests /var/lib/kubelet /run/flannel
+rm -rf /etc/kubernetes/manifests /var/lib/kubelet /run/flannel /etc/systemd/logind.conf.d/99-kubelet.conf

@@ -7,12 +7,16 @@
 state_=/etc/kubernetes/halinux/restores/$name
 manifests=/etc/kubernetes/manifests
 ended() { [ -z "$(ss -ltnH 'sport = :2379 or sport = :6443')" ]; }
+server_ended() { [ -z "$(ss -ltnH 'sport = :6443')" ]; }
 if ! /usr/local/lib/halinux/etcd-restored "$name" "$address" $peers; then
 	mkdir -p "$state_"
 	if [ ! -e "$state_/stopped" ]; then
-		for item in kube-apiserver kube-controller-manager kube-scheduler etcd; do rm -f "$manifests/$item.yaml"; done
-		# It is the kubelet that ends them.
+		for item in kube-apiserver kube-controller-manager kube-scheduler; do rm -f "$manifests/$item.yaml"; done
+		# It is the kubelet that ends them; an API server whose etcd has gone before it
+		# does not end by itself.
 		ended || systemctl is-active -q kubelet.service || systemctl start kubelet.service || :
+		wait_for 40 "the API server has ended" server_ended || :
+		rm -f "$manifests/etcd.yaml"
 		wait_for 90 "the pods of the control plane have ended" ended || fail "etcd or the API server still listens" "end it: ss -ltnp, journalctl -u kubelet"
 		if [ -e /var/lib/etcd/member ]; then
 			mv -T /var/lib/etcd "/var/lib/etcd.before-$name"
