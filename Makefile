@@ -32,7 +32,7 @@ PACKAGES := openssh-client openssh-server shellcheck yamllint
 
 .PHONY: help up status storage-proof kubernetes-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
 	test test-fast lint unit lab-test e2e e2e-programs report merge bench bench-faults clean \
-	setup pulumi binaries bundle
+	setup pulumi binaries bundle mariadb-root galera-test
 
 help:
 	@echo 'make up         bring the platform up on the lab (needs root)'
@@ -115,6 +115,14 @@ pulumi:
 bundle:
 	$(step) 'making the bundle'
 	@go run ./cmd/bundle $(if $(PROGRAMS),-programs '$(PROGRAMS)')
+
+# Three real MariaDB servers on loopback, of what the image is made of (needs root).
+MARIADB := $(CACHE)/mariadb-root
+mariadb-root:
+	@[ -e '$(MARIADB)/.whole' ] || { rm -rf '$(MARIADB)'; mkdir -p '$(MARIADB)'; go run ./cmd/bundle -mariadb '$(MARIADB)' && touch '$(MARIADB)/.whole'; }
+galera-test: mariadb-root
+	$(step) 'the database, with real servers'
+	@HALINUX_MARIADB='$(MARIADB)' go test ./cmd/galera-node -run TestCluster -count=1 -v -timeout 30m
 
 setup:
 	@missing=; for p in $(PACKAGES); do \

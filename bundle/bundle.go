@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +75,7 @@ func Make(ctx context.Context, o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	packages, err := o.packages(ctx)
+	packages, err := o.packages(ctx, packageSets()...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,9 +83,9 @@ func Make(ctx context.Context, o Options) (*Index, error) {
 }
 
 // assemble makes the bundle of programs and Debian packages that are at hand.
-func (o Options) assemble(programs []program, packages []string) (*Index, error) {
+func (o Options) assemble(programs []program, packages map[string][]string) (*Index, error) {
 	index := &Index{}
-	sums, err := checksums(slices.Concat(packages, pathsOf(programs)))
+	sums, err := checksums(slices.Concat(slices.Concat(slices.Collect(maps.Values(packages))...), pathsOf(programs)))
 	if err != nil {
 		return nil, err
 	}
@@ -182,17 +183,23 @@ func (i *Index) check(dir string) error {
 }
 
 // inputs is the checksum of what a bundle is made of.
-func inputs(sums map[string]string, programs []program, packages []string) string {
+func inputs(sums map[string]string, programs []program, packages map[string][]string) string {
 	h := sha256.New()
 	fmt.Fprintln(h, "layout 1")
 	for _, p := range programs {
 		fmt.Fprintln(h, p.name, p.version, sums[p.path])
 	}
-	for _, p := range packages {
-		fmt.Fprintln(h, filepath.Base(p), sums[p])
+	for _, set := range packageSets() {
+		for _, p := range packages[set.name] {
+			fmt.Fprintln(h, set.name, filepath.Base(p), sums[p])
+		}
 	}
 	for _, s := range images() {
-		fmt.Fprintln(h, s.name, s.tag, strings.Join(s.programs, " "), s.packages, strings.Join(s.entrypoint, " "))
+		var set packageSet
+		if s.packages != nil {
+			set = *s.packages
+		}
+		fmt.Fprintln(h, s.name, s.tag, strings.Join(s.programs, " "), set.name, set.links, set.files, strings.Join(s.entrypoint, " "))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -200,7 +200,7 @@ func TestALibraryThatIsMissingIsFound(t *testing.T) {
 	if !bytes.HasPrefix(program, []byte("\x7fELF")) {
 		t.Skip("SKIP: /bin/sh is no program of ELF here")
 	}
-	err = complete(func(yield func(string, []byte) bool) { yield("usr/bin/sh", program) })
+	err = nftSet.complete(func(yield func(string, []byte) bool) { yield("usr/bin/sh", program) })
 	require.ErrorContains(t, err, "libc.so.6 (for usr/bin/sh)")
 }
 

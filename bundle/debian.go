@@ -25,26 +25,56 @@ import (
 // architecture of programs and images: that of the machine that makes them.
 const architecture = runtime.GOARCH
 
-// nftPackages are Debian's packages of nft(8), iptables(8) and the libraries that
-// they need: kube-proxy and flannel call one, and the other to clean up after it.
-var nftPackages = []string{
-	"iptables", "libbsd0", "libc6", "libedit2", "libgmp10", "libip4tc2", "libip6tc2", "libjansson4",
-	"libmd0", "libmnl0", "libnetfilter-conntrack3", "libnfnetlink0", "libnftables1", "libnftnl11",
-	"libtinfo6", "libxtables12", "nftables",
+// packageSet is what an image takes of Debian's packages.
+type packageSet struct {
+	name     string
+	packages []string
+	// keep is the path that a file of a package has in the image, if it is of use.
+	keep func(name string) (string, bool)
+	// links are made beside the packages' files, as a host's alternatives do.
+	links map[string]string
+	// files are texts that stand in none of the packages.
+	files map[string]string
 }
 
-// iptablesNames are what a host's alternatives make of iptables over nftables.
-var iptablesNames = []string{
-	"ip6tables", "ip6tables-restore", "ip6tables-save", "iptables", "iptables-restore", "iptables-save",
+// nftSet has nft(8), iptables(8) and the libraries that they need: kube-proxy and
+// flannel call one, and the other to clean up after it.
+var nftSet = &packageSet{
+	name: "nft",
+	packages: []string{
+		"iptables", "libbsd0", "libc6", "libedit2", "libgmp10", "libip4tc2", "libip6tc2", "libjansson4",
+		"libmd0", "libmnl0", "libnetfilter-conntrack3", "libnfnetlink0", "libnftables1", "libnftnl11",
+		"libtinfo6", "libxtables12", "nftables",
+	},
+	keep: inImage,
+	links: map[string]string{
+		"usr/sbin/ip6tables": "xtables-nft-multi", "usr/sbin/ip6tables-restore": "xtables-nft-multi", "usr/sbin/ip6tables-save": "xtables-nft-multi",
+		"usr/sbin/iptables": "xtables-nft-multi", "usr/sbin/iptables-restore": "xtables-nft-multi", "usr/sbin/iptables-save": "xtables-nft-multi",
+	},
 }
+
+// packageSets are all of them.
+func packageSets() []*packageSet { return []*packageSet{mariadbSet, nftSet} }
 
 // keyring signs Debian's releases.
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // packages downloads what images need of Debian, of the release that nodes run
 // ([release.Debian]) and not of this machine's: an older nft ends with a crash
-// where it finds rules that a newer one has made.
-func (o Options) packages(ctx context.Context) ([]string, error) {
+// where it finds rules that a newer one has made. The result is by the set's name.
+func (o Options) packages(ctx context.Context, sets ...*packageSet) (map[string][]string, error) {
+	found := map[string][]string{}
+	for _, set := range sets {
+		files, err := o.download(ctx, set)
+		if err != nil {
+			return nil, err
+		}
+		found[set.name] = files
+	}
+	return found, nil
+}
+
+func (o Options) download(ctx context.Context, set *packageSet) ([]string, error) {
 	dir := filepath.Join(o.Cache, "debs")
 	apt, err := o.apt(ctx)
 	if err != nil {
@@ -53,13 +83,13 @@ func (o Options) packages(ctx context.Context) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	files, missing, err := o.listed(apt, dir)
+	files, missing, err := o.listed(apt, dir, set.packages)
 	if err != nil || len(missing) > 0 {
 		// What the lists name may be gone from the archive.
 		if text, err := apt("/", "-qq", "update"); err != nil {
 			return nil, fmt.Errorf("apt-get update for Debian's %s: %w: %s", release.Debian, err, bytes.TrimSpace(text))
 		}
-		if files, missing, err = o.listed(apt, dir); err != nil {
+		if files, missing, err = o.listed(apt, dir, set.packages); err != nil {
 			return nil, err
 		}
 	}
@@ -74,11 +104,11 @@ func (o Options) packages(ctx context.Context) ([]string, error) {
 
 // listed are the files of the packages in a folder, and the packages whose files
 // are not there yet.
-func (o Options) listed(apt aptGet, dir string) (files, missing []string, err error) {
+func (o Options) listed(apt aptGet, dir string, names []string) (files, missing []string, err error) {
 	// Not in dir: apt leaves out what lies there already.
-	list, err := apt("/", append([]string{"--print-uris", "-qq", "download"}, nftPackages...)...)
+	list, err := apt("/", append([]string{"--print-uris", "-qq", "download"}, names...)...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("packages of %s: Debian's %s does not have all: %w: %s", strings.Join(nftPackages, " "), release.Debian, err, bytes.TrimSpace(list))
+		return nil, nil, fmt.Errorf("packages of %s: Debian's %s does not have all: %w: %s", strings.Join(names, " "), release.Debian, err, bytes.TrimSpace(list))
 	}
 	for line := range strings.Lines(string(list)) {
 		// 'address' name size checksum
@@ -93,8 +123,8 @@ func (o Options) listed(apt aptGet, dir string) (files, missing []string, err er
 			missing = append(missing, name)
 		}
 	}
-	if len(files) != len(nftPackages) {
-		return nil, nil, fmt.Errorf("apt-get names %d files for the %d packages %s", len(files), len(nftPackages), strings.Join(nftPackages, " "))
+	if len(files) != len(names) {
+		return nil, nil, fmt.Errorf("apt-get names %d files for the %d packages %s", len(files), len(names), strings.Join(names, " "))
 	}
 	slices.Sort(files)
 	return files, missing, nil
@@ -142,8 +172,17 @@ APT::Sandbox::User "root";
 	}, nil
 }
 
-// packageLayer is a layer of the programs and libraries of Debian's packages.
-func packageLayer(packages []string) (v1.Layer, error) {
+// packageLayer is a layer of what an image takes of Debian's packages.
+func packageLayer(set *packageSet, packages []string) (v1.Layer, error) {
+	fill, err := set.contents(packages)
+	if err != nil {
+		return nil, err
+	}
+	return layer(fill)
+}
+
+// contents reads the packages, and returns what writes their part of an image.
+func (set *packageSet) contents(packages []string) (func(*tar.Writer) error, error) {
 	type entry struct {
 		header *tar.Header
 		data   []byte
@@ -163,7 +202,7 @@ func packageLayer(packages []string) (v1.Layer, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", filepath.Base(deb), err)
 			}
-			name, ok := inImage(h.Name)
+			name, ok := set.keep(h.Name)
 			if !ok || (h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeSymlink) {
 				continue
 			}
@@ -180,7 +219,7 @@ func packageLayer(packages []string) (v1.Layer, error) {
 			}, data}
 		}
 	}
-	if err := complete(func(yield func(string, []byte) bool) {
+	if err := set.complete(func(yield func(string, []byte) bool) {
 		for name, e := range found {
 			if !yield(name, e.data) {
 				return
@@ -189,17 +228,22 @@ func packageLayer(packages []string) (v1.Layer, error) {
 	}); err != nil {
 		return nil, err
 	}
-	for _, name := range iptablesNames {
-		found["usr/sbin/"+name] = entry{header: &tar.Header{
-			Name: "usr/sbin/" + name, Typeflag: tar.TypeSymlink, Linkname: "xtables-nft-multi", Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX,
+	for name, target := range set.links {
+		found[name] = entry{header: &tar.Header{
+			Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX,
 		}}
+	}
+	for name, text := range set.files {
+		found[name] = entry{&tar.Header{
+			Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text)), ModTime: epoch, Format: tar.FormatPAX,
+		}, []byte(text)}
 	}
 	names := make([]string, 0, len(found))
 	for name := range found {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return layer(func(w *tar.Writer) error {
+	return func(w *tar.Writer) error {
 		seen := map[string]bool{}
 		for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
 			if err := w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeSymlink, Linkname: "usr/" + dir, Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX}); err != nil {
@@ -218,7 +262,7 @@ func packageLayer(packages []string) (v1.Layer, error) {
 			}
 		}
 		return nil
-	})
+	}, nil
 }
 
 // inImage is the path that a file of a package has in an image, where only
@@ -240,7 +284,7 @@ func inImage(name string) (string, bool) {
 }
 
 // complete fails where a program or library needs a library that is not there.
-func complete(files func(func(name string, data []byte) bool)) error {
+func (set *packageSet) complete(files func(func(name string, data []byte) bool)) error {
 	have, needed := map[string]bool{}, map[string]string{}
 	files(func(name string, data []byte) bool {
 		have[path.Base(name)] = true
@@ -265,7 +309,7 @@ func complete(files func(func(name string, data []byte) bool)) error {
 	}
 	slices.Sort(missing)
 	if len(missing) > 0 {
-		return fmt.Errorf("the packages of nft lack %s; add its package to nftPackages", strings.Join(missing, ", "))
+		return fmt.Errorf("the packages of %s lack %s; add its package to them", set.name, strings.Join(missing, ", "))
 	}
 	return nil
 }

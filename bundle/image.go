@@ -25,7 +25,7 @@ type imageSpec struct {
 	name, tag  string
 	programs   []string
 	entrypoint []string
-	packages   bool // nft and its libraries
+	packages   *packageSet // what it takes of Debian; nil for nothing
 }
 
 // images are those of a cluster, named as kubeadm expects them below an image
@@ -38,20 +38,22 @@ func images() []imageSpec {
 		{name: "kube-apiserver", tag: release.Kubernetes, programs: []string{"kube-apiserver"}},
 		{name: "kube-controller-manager", tag: release.Kubernetes, programs: []string{"kube-controller-manager"}},
 		{name: "kube-scheduler", tag: release.Kubernetes, programs: []string{"kube-scheduler"}},
-		{name: "kube-proxy", tag: release.Kubernetes, programs: []string{"kube-proxy"}, packages: true},
+		{name: "kube-proxy", tag: release.Kubernetes, programs: []string{"kube-proxy"}, packages: nftSet},
 		{name: "coredns", tag: release.CoreDNS, programs: []string{"coredns"}, entrypoint: []string{"/usr/local/bin/coredns"}},
 		{name: "hello", tag: release.Hello, programs: []string{"hello"}, entrypoint: []string{"/usr/local/bin/hello"}},
+		{name: "galera-node", tag: release.GaleraNode, programs: []string{"galera-node"}, entrypoint: []string{"/usr/local/bin/galera-node"}},
+		{name: "mariadb", tag: release.MariaDB, packages: mariadbSet},
 		{name: "traefik", tag: release.Traefik, programs: []string{"traefik"}, entrypoint: []string{"/usr/local/bin/traefik"}},
-		{name: "flannel", tag: release.Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: true},
+		{name: "flannel", tag: release.Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: nftSet},
 	}
 }
 
 // image makes an image; equal programs and packages give equal bytes.
-func (o Options) image(s imageSpec, programs []program, packages []string) (v1.Image, error) {
+func (o Options) image(s imageSpec, programs []program, packages map[string][]string) (v1.Image, error) {
 	image := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
 	var layers []v1.Layer
-	if s.packages {
-		layer, err := packageLayer(packages)
+	if s.packages != nil && packages != nil {
+		layer, err := packageLayer(s.packages, packages[s.packages.name])
 		if err != nil {
 			return nil, err
 		}

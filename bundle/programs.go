@@ -67,6 +67,7 @@ func programs() []program {
 			ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=" + release.Traefik,
 		},
 		program{name: "pause", version: release.Pause, module: own, pkg: "github.com/halinux/halinux/bundle/pause"},
+		program{name: "galera-node", version: release.GaleraNode, module: own, pkg: "github.com/halinux/halinux/cmd/galera-node"},
 		program{name: "hello", version: release.Hello, module: own, pkg: "github.com/halinux/halinux/bundle/hello"},
 	)
 }

@@ -37,9 +37,13 @@ func run() error {
 	flag.StringVar(&o.Programs, "programs", "", "folder with ready programs (kubeadm, etcd, ...); the others are built")
 	flag.StringVar(&o.Cache, "cache", o.Cache, "folder of what was built and downloaded before")
 	flag.StringVar(&o.Tools, "tools", "tools", "folder of the pinned modules")
+	root := flag.String("mariadb", "", "unpack what the image mariadb is made of into this empty folder, and make no bundle")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	if *root != "" {
+		return bundle.UnpackMariaDB(ctx, o, *root)
+	}
 	index, err := bundle.Make(ctx, o)
 	if err != nil {
 		return err

@@ -15,6 +15,8 @@ const (
 	Pause      = "3.10.2"
 	Traefik    = "v3.6.12"
 	Hello      = "1.0"
+	GaleraNode = "1.0"
+	MariaDB    = "11.8"
 )
 
 // Debian is the release that nodes run; programs of Debian in images are its.
