@@ -333,20 +333,23 @@ func (a *NFSHAClusterArgs) clusterPhase(h string, s secrets) (host.Phase, error)
 	sources := [][2]string{
 		{"/etc/corosync/corosync.conf", "cluster/corosync.conf.tmpl"},
 		{"/etc/nfs.conf.d/halinux.conf", "cluster/nfs.conf.tmpl"},
+		{"/etc/systemd/system/corosync.service.d/halinux.conf", "cluster/after-reset.conf.tmpl"},
 	}
 	vars := map[string]string{"cluster": a.name(), "peer": a.other(h), "root": a.root(), "watchdog": "", "module": "", "agents": ""}
+	// Not back before the other side knows that this one is gone, and has taken over
+	// where that does not switch this one off: who joins in the middle of it is given
+	// the witness's vote, or makes Pacemaker decide anew.
+	absent := a.token()*22/10 + time.Second
 	if w := a.Fencing.Watchdog; w != nil {
 		vars["watchdog"], vars["module"] = w.device(), w.Module
 		values["Watchdog"], values["Timeout"] = w.device(), int(w.timeout().Seconds())
-		// Not back before the other side knows that this one is gone, and has taken
-		// over: who joins in the middle of that makes Pacemaker decide anew.
-		delay := int((a.token()*22/10+2*w.timeout()+takeover).Seconds()) + 1
-		values["Delay"], values["Start"] = delay, delay+90
-		sources = append(sources, [2]string{"/etc/default/sbd", "cluster/sbd.tmpl"}, [2]string{"/etc/systemd/system/sbd.service.d/halinux.conf", "cluster/sbd.conf.tmpl"})
+		sources = append(sources, [2]string{"/etc/default/sbd", "cluster/sbd.tmpl"}, [2]string{"/etc/systemd/system/sbd.service.d/halinux.conf", "cluster/after-reset.conf.tmpl"})
+		absent += 2*w.timeout() + takeover
 		if w.Module != "" {
 			files = append(files, host.File{Path: "/etc/modules-load.d/halinux-watchdog.conf", Content: w.Module + "\n"})
 		}
 	}
+	values["Delay"], values["Start"] = int(absent.Seconds()), int(absent.Seconds())+90
 	var packages []string
 	for _, f := range a.Fencing.Agents {
 		packages = append(packages, f.packageName())
