@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -13,6 +14,11 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 )
+
+// hidden stands where the value is a secret.
+const hidden = "[secret]"
+
+var errSecret = errors.New("is a secret; `pulumi stack output --show-secrets` shows it")
 
 // printOutputs prints all outputs as JSON, or those named as plain text, a line
 // each, for scripts.
@@ -24,7 +30,7 @@ func printOutputs(ctx context.Context, s auto.Stack, names []string) error {
 	plain := map[string]any{}
 	for name, o := range outputs {
 		if o.Secret {
-			plain[name] = "[secret]"
+			plain[name] = hidden
 			continue
 		}
 		plain[name] = o.Value
@@ -67,6 +73,10 @@ func one(v any, path string) (string, error) {
 			return "", fmt.Errorf("%q is none of the numbers from 0 to %d", number, len(v)-1)
 		}
 		return one(v[i], rest)
+	case string:
+		if v == hidden {
+			return "", errSecret
+		}
 	}
 	return "", fmt.Errorf("there is nothing below it, so no %q", path)
 }
@@ -86,8 +96,8 @@ func plainText(v any) (string, error) {
 		}
 		return strings.Join(all, ","), nil
 	case string:
-		if v == "[secret]" {
-			return "", fmt.Errorf("is a secret; `pulumi stack output --show-secrets` shows it")
+		if v == hidden {
+			return "", errSecret
 		}
 		return v, nil
 	}

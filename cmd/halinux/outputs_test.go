@@ -29,6 +29,7 @@ func TestOneOutput(t *testing.T) {
 		"storageMounts.away": `there is no "away", there are a.b, home`,
 		"storageVip.0":       `there is nothing below it, so no "0"`,
 		"kubeconfig":         "is a secret; `pulumi stack output --show-secrets` shows it",
+		"kubeconfig.anna":    "is a secret; `pulumi stack output --show-secrets` shows it",
 		"endpoints.www":      "has several values: choose one of host",
 	} {
 		_, err := one(outputs, path)
