@@ -83,6 +83,18 @@ type Provisioner struct {
 	// Keys are public keys as in a file authorized_keys. They let their owners in
 	// as the user halinux-volumes, to run that one program.
 	Keys []string
+	// Key is one more, of a provisioner whose key the program makes
+	// (volumes.NewKey). Default: none.
+	Key pulumi.StringInput `mapstructure:"-"`
+}
+
+// Access is what a provisioner of volumes has to know (volumes.Pool).
+type Access struct {
+	Server, Path      string   // what clients mount
+	MountOptions      []string // under which a failover is a pause (nfs(5))
+	Hosts, KnownHosts []string // where volumes are made, as address or address:port, and lines of known_hosts (sshd(8))
+	User              string   // whom the key lets in there
+	MiB               int      // the quota of all volumes together
 }
 
 // Fencing has one of agents and watchdog.

@@ -84,7 +84,10 @@ func TestOutputs(t *testing.T) {
 			assert.Equal(t, "10.10.0.102:/srv/nfs/home", v[2].(map[string]string)["home"])
 			assert.Equal(t, []string{"nfsvers=4.2", "hard", "proto=tcp", "timeo=50", "retrans=2"}, v[3])
 			assert.Equal(t, []string{"store1", "store2"}, v[4])
-			assert.Equal(t, map[string]string{"user": "halinux-volumes", "hosts": "10.10.0.31,10.10.0.32", "path": "/srv/nfs/kubernetes"}, v[5])
+			assert.Equal(t, map[string]string{
+				"user": "halinux-volumes", "hosts": "10.10.0.31,10.10.0.32", "path": "/srv/nfs/kubernetes",
+				"knownHosts": "10.10.0.31 " + hostKey + "\n10.10.0.32 " + hostKey,
+			}, v[5])
 			return nil
 		})
 		assert.Len(t, c.Hosts, 4)

@@ -45,8 +45,9 @@ type NFSHACluster struct {
 	MountOptions pulumi.StringArrayOutput `pulumi:"mountOptions"`
 
 	// Provisioner is the access of who provisions volumes: user, hosts (addresses,
-	// apart by commas, of which the one that serves obeys) and path (where the
-	// volumes are exported). Empty where there is none.
+	// apart by commas, of which the one that serves obeys), path (where the volumes
+	// are exported) and knownHosts (the hosts' public keys, as in a file
+	// known_hosts). Empty where there is none.
 	Provisioner pulumi.StringMapOutput `pulumi:"provisioner"`
 
 	// Hosts are the storage hosts and witnesses after their last phase, by name:
@@ -144,12 +145,11 @@ func (c *NFSHACluster) outputs(ctx *pulumi.Context, a *NFSHAClusterArgs, last []
 	c.Servers = pulumi.OutputWithDependencies(ctx.Context(), pulumi.ToStringArray(a.hostNames()).ToStringArrayOutput(), last...).(pulumi.StringArrayOutput)
 	c.Exports, c.Mounts = later(exports), later(mounts)
 	access := map[string]string{}
-	if p := a.Provisioner; p != nil {
-		var at []string
-		for _, h := range a.hostNames() {
-			at = append(at, a.addr(h, a.Network))
+	if a.Provisioner != nil {
+		way := a.Access()
+		access = map[string]string{
+			"user": way.User, "hosts": strings.Join(way.Hosts, ","), "path": way.Path, "knownHosts": strings.Join(way.KnownHosts, "\n"),
 		}
-		access = map[string]string{"user": VolumesUser, "hosts": strings.Join(at, ","), "path": exports[p.Project]}
 	}
 	c.Provisioner = later(access)
 	c.MountOptions = pulumi.ToStringArray(mountOptions).ToStringArrayOutput()

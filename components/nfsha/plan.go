@@ -9,12 +9,16 @@ import (
 	"encoding/xml"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/halinux/halinux/components/host"
 )
@@ -516,22 +520,61 @@ const VolumesUser = "halinux-volumes"
 
 func (a *NFSHAClusterArgs) provisionerPhase(_ string, _ secrets) (host.Phase, error) {
 	var keys strings.Builder
+	line := func(key string) {
+		fmt.Fprintf(&keys, "restrict,command=\"exec sudo -n %svolumes \\\"$SSH_ORIGINAL_COMMAND\\\"\" %s\n", lib, strings.TrimSpace(key))
+	}
 	for _, k := range slices.Sorted(slices.Values(a.Provisioner.Keys)) {
-		fmt.Fprintf(&keys, "restrict,command=\"exec sudo -n %svolumes \\\"$SSH_ORIGINAL_COMMAND\\\"\" %s\n", lib, strings.TrimSpace(k))
+		line(k)
 	}
-	quota := 0
-	for _, p := range a.Projects {
-		if p.Name == a.Provisioner.Project {
-			quota = p.Quota
-		}
+	authorized := host.File{Path: "/var/lib/" + VolumesUser + "/.ssh/authorized_keys"}
+	var later map[string]pulumi.StringInput
+	if a.Provisioner.Key != nil {
+		// It is nobody's secret, but known only when it has been made.
+		line("[secret key]")
+		later = map[string]pulumi.StringInput{"key": a.Provisioner.Key}
+		authorized.Mode, authorized.Owner = 0o640, "root:"+VolumesUser
 	}
+	authorized.Content = keys.String()
 	sudoers := host.Embedded(phases, "/etc/sudoers.d/"+VolumesUser, "phases/provisioner/sudoers")
 	sudoers.Mode = 0o440
-	return host.NewPhase(phases, "provisioner", sudoers,
-		host.File{Path: "/var/lib/" + VolumesUser + "/.ssh/authorized_keys", Content: keys.String()},
-		host.File{Path: "/etc/halinux/volumes", Content: fmt.Sprintf("root=%s project=%s quota=%d\n", a.root(), a.Provisioner.Project, quota)},
+	p, err := host.NewPhase(phases, "provisioner", sudoers, authorized,
+		host.File{Path: "/etc/halinux/volumes", Content: fmt.Sprintf("root=%s project=%s quota=%d\n", a.root(), a.Provisioner.Project, a.poolQuota())},
 		host.Embedded(phases, lib+"volumes", "phases/provisioner/volumes.sh").Executable(),
 	)
+	p.Secrets = later
+	return p, err
+}
+
+// poolQuota is that of the project that holds the volumes.
+func (a *NFSHAClusterArgs) poolQuota() int {
+	for _, p := range a.Projects {
+		if p.Name == a.Provisioner.Project {
+			return p.Quota
+		}
+	}
+	return 0
+}
+
+// Access says how volumes are made in the project of [NFSHAClusterArgs.Provisioner].
+// A host that has no key to be known by has none in it.
+func (a *NFSHAClusterArgs) Access() Access {
+	access := Access{
+		Server: a.VIP, Path: a.root() + "/" + a.Provisioner.Project, MountOptions: slices.Clone(mountOptions),
+		User: VolumesUser, MiB: a.poolQuota(),
+	}
+	for _, h := range a.Hosts {
+		address, port := a.addr(h.Name, a.Network), cmp.Or(h.SSH.Port, 22)
+		at := net.JoinHostPort(address, strconv.Itoa(port))
+		if port == 22 {
+			access.Hosts = append(access.Hosts, address)
+		} else {
+			access.Hosts = append(access.Hosts, at)
+		}
+		if key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(h.SSH.HostKey)); err == nil {
+			access.KnownHosts = append(access.KnownHosts, knownhosts.Line([]string{at}, key))
+		}
+	}
+	return access
 }
 
 func (a *NFSHAClusterArgs) purgePhase(_ string, _ secrets) (host.Phase, error) {

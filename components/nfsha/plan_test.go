@@ -203,3 +203,23 @@ func TestDeviceUnit(t *testing.T) {
 	assert.Equal(t, "dev-data-nfs.device", deviceUnit("/dev/data/nfs"))
 	assert.Equal(t, `dev-a\x2db-c.device`, deviceUnit("/dev/a-b/c"))
 }
+
+// TestAccess is what a provisioner is told, and its key.
+func TestAccess(t *testing.T) {
+	a := example()
+	a.Hosts[1].SSH.Port = 2222
+	a.Provisioner.Keys, a.Provisioner.Key = nil, pulumi.String(hostKey)
+	l := a.Validate()
+	require.NoError(t, l.Err())
+	assert.Equal(t, Access{
+		Server: "10.10.0.102", Path: "/srv/nfs/kubernetes", MountOptions: mountOptions,
+		Hosts: []string{"10.10.0.31", "10.10.0.32:2222"}, KnownHosts: []string{"10.10.0.31 " + hostKey, "[10.10.0.32]:2222 " + hostKey},
+		User: "halinux-volumes", MiB: 40960,
+	}, a.Access())
+	p, err := a.provisionerPhase("", secrets{})
+	require.NoError(t, err)
+	assert.Contains(t, planned.Text(p), `/.ssh/authorized_keys 0640 root:halinux-volumes
+restrict,command="exec sudo -n /usr/local/lib/halinux/volumes \"$SSH_ORIGINAL_COMMAND\"" [secret key]
+`)
+	assert.Equal(t, pulumi.String(hostKey), p.Secrets["key"])
+}

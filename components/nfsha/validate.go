@@ -383,7 +383,7 @@ func (a *NFSHAClusterArgs) validateProvisioner(l *problem.List) {
 	case a.Projects[i].ReadOnly:
 		l.Add("provisioner.project", fmt.Sprintf("%s is read-only", a.Provisioner.Project), "name another one")
 	}
-	if len(a.Provisioner.Keys) == 0 {
+	if len(a.Provisioner.Keys) == 0 && a.Provisioner.Key == nil {
 		l.Add("provisioner.keys", "there is none", "give the public key of the provisioner")
 	}
 	for i, k := range a.Provisioner.Keys {

@@ -69,6 +69,8 @@ func TestVolumes(t *testing.T) {
 
 	ok("create pvc-1 200", p.root+"/kubernetes/pvc-1\n")
 	assert.Contains(t, p.read("done"), "quota limit -p bhard=200m 2147483648\n", "the same volume, grown")
+	ok("create pvc-1 100", p.root+"/kubernetes/pvc-1\n")
+	assert.True(t, strings.HasSuffix(p.read("done"), "quota limit -p bhard=200m 2147483648\n"), "a command that came late takes nothing away")
 	ok("create pvc-2 800", p.root+"/kubernetes/pvc-2\n")
 	ok("list", "pvc-1 200 4\npvc-2 800 0\n")
 

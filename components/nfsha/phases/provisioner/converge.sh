@@ -2,7 +2,7 @@
 # program.
 packages sudo xfsprogs
 if ! id halinux-volumes >/dev/null 2>&1; then
-	useradd --system --home-dir /var/lib/halinux-volumes --no-create-home --shell /bin/sh halinux-volumes
+	useradd --system --user-group --home-dir /var/lib/halinux-volumes --no-create-home --shell /bin/sh halinux-volumes
 	# No password, and yet not locked.
 	usermod -p '*' halinux-volumes
 fi

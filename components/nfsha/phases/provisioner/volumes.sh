@@ -2,7 +2,8 @@
 # volumes "VERB ...": directories of one project, each with a quota of its own,
 # made and removed by who may do nothing else here (the forced command of an SSH
 # key):
-#   create NAME MIB [MODE]   makes it, or gives it another quota; prints its path
+#   create NAME MIB [MODE]   makes it, or gives it more; prints its path. It never
+#                            becomes smaller: a command may come late
 #   remove NAME              with all that is in it; no error where there is none
 #   list                     NAME, quota and use in MiB, a line each
 # Exit codes: 0; 2 what was asked for is not understood; 3 this host does not
@@ -70,6 +71,8 @@ list)
 	done
 	;;
 create)
+	had=$(entry "$name" | cut -d' ' -f2)
+	[ "${had:-0}" -le "$size" ] || size=$had
 	[ $(($(promised "$name") + size)) -le "$quota" ] || end 4 "$project has $quota MiB, of which $(promised "$name") are promised to others"
 	# Root of a client may put anything into the pool.
 	[ ! -L "$pool/$name" ] || end 1 "$name is a symbolic link"
