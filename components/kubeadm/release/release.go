@@ -17,6 +17,8 @@ const (
 	Hello      = "1.0"
 	GaleraNode = "1.0"
 	MariaDB    = "11.8"
+	// NFSProvisioner is ours: a change of the program is a new version.
+	NFSProvisioner = "1.0"
 )
 
 // Debian is the release that nodes run; programs of Debian in images are its.
