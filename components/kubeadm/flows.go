@@ -1,7 +1,9 @@
 package kubeadm
 
 import (
+	"net"
 	"slices"
+	"strconv"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -61,4 +63,14 @@ func (a *KubeadmClusterArgs) Site(s haedge.Site) haedge.Site {
 	}
 	s.Check.Port, s.Check.Path = a.Ingress.checkPort(), "/ping"
 	return s
+}
+
+// APIServers are where pods reach the API, behind the service "kubernetes": for
+// network policies.
+func (a *KubeadmClusterArgs) APIServers() []string {
+	var all []string
+	for _, h := range a.ControlPlanes {
+		all = append(all, net.JoinHostPort(a.address(h.Name), strconv.Itoa(apiPort)))
+	}
+	return all
 }
