@@ -43,6 +43,7 @@ func images() []imageSpec {
 		{name: "hello", tag: release.Hello, programs: []string{"hello"}, entrypoint: []string{"/usr/local/bin/hello"}},
 		{name: "galera-node", tag: release.GaleraNode, programs: []string{"galera-node"}, entrypoint: []string{"/usr/local/bin/galera-node"}},
 		{name: "mariadb", tag: release.MariaDB, packages: mariadbSet},
+		{name: "nfs-provisioner", tag: release.NFSProvisioner, programs: []string{"nfs-provisioner"}, entrypoint: []string{"/usr/local/bin/nfs-provisioner"}},
 		{name: "traefik", tag: release.Traefik, programs: []string{"traefik"}, entrypoint: []string{"/usr/local/bin/traefik"}},
 		{name: "flannel", tag: release.Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: nftSet},
 	}

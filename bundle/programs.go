@@ -69,6 +69,7 @@ func programs() []program {
 		program{name: "pause", version: release.Pause, module: own, pkg: "github.com/halinux/halinux/bundle/pause"},
 		program{name: "galera-node", version: release.GaleraNode, module: own, pkg: "github.com/halinux/halinux/cmd/galera-node"},
 		program{name: "hello", version: release.Hello, module: own, pkg: "github.com/halinux/halinux/bundle/hello"},
+		program{name: "nfs-provisioner", version: release.NFSProvisioner, module: own, pkg: "github.com/halinux/halinux/cmd/nfs-provisioner"},
 	)
 }
 
