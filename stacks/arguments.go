@@ -22,6 +22,7 @@ import (
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
+	"github.com/halinux/halinux/components/volumes"
 )
 
 // edgeIndexes are the places of the edges among the hosts.
@@ -191,6 +192,11 @@ func (c *Config) storage(hosts []host.Host) *nfsha.NFSHAClusterArgs {
 		}
 		args.Witnesses = append(args.Witnesses, w)
 	}
+	if c.Volumes != nil && c.Volumes.NFS != nil && args.Provisioner != nil {
+		provisioner := *args.Provisioner
+		provisioner.Key = unmade
+		args.Provisioner = &provisioner
+	}
 	args.Fencing.Agents = slices.Clone(args.Fencing.Agents)
 	for i, f := range args.Fencing.Agents {
 		secrets := map[string]pulumi.StringInput{}
@@ -219,6 +225,34 @@ func (c *Config) resolver(args *host.BaseArgs, hosts map[string]host.Host, edge 
 		}
 	}
 	return r
+}
+
+// volumes are the arguments of the cluster's volumes, or nil where there are none.
+// The provisioner's key is made by the program, one half for the storage and one for
+// the cluster.
+func (c *Config) volumes(hosts []host.Host, key pulumi.StringInput) *volumes.VolumesArgs {
+	if c.Volumes == nil {
+		return nil
+	}
+	args := *c.Volumes
+	cluster, storage := c.kubernetes(hosts), c.storage(hosts)
+	if args.NFS != nil {
+		nfs := *args.NFS
+		nfs.Key = key
+		if storage != nil && storage.Provisioner != nil {
+			nfs.Pool = volumes.Pool(storage.Access())
+		}
+		if cluster != nil {
+			nfs.APIServers = cluster.APIServers()
+		}
+		args.NFS = &nfs
+	}
+	if args.Local != nil && cluster != nil {
+		local := *args.Local
+		local.Hosts = slices.Concat(cluster.ControlPlanes, cluster.Workers)
+		args.Local = &local
+	}
+	return &args
 }
 
 func secret(value string) pulumi.StringInput {

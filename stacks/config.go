@@ -8,6 +8,7 @@ import (
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
+	"github.com/halinux/halinux/components/volumes"
 )
 
 // Config is what a stack's configuration may say, below the key "halinux:".
@@ -35,6 +36,8 @@ type Config struct {
 	Storage *StorageConfig
 	// Kubernetes is the cluster. Default: none.
 	Kubernetes *KubernetesConfig
+	// Volumes are the cluster's persistent volumes. Default: none.
+	Volumes *volumes.VolumesArgs
 	// Secrets are set with
 	// `pulumi config set --secret --path 'halinux:secrets.tsig'`.
 	Secrets SecretsConfig
@@ -127,4 +130,4 @@ type HostConfig struct {
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "secrets"}
+var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "volumes", "secrets"}

@@ -11,6 +11,7 @@ import (
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
+	"github.com/halinux/halinux/components/volumes"
 )
 
 // probeTimeout is how long a look at one host may take before it is unknown.
@@ -87,13 +88,25 @@ func Platform(ctx *pulumi.Context) error {
 		ctx.Export("caCertificate", edge.CACertificate)
 	}
 
+	// Storage and cluster each get their half.
+	var key *volumes.Key
+	if c.Volumes != nil && c.Volumes.NFS != nil {
+		if key, err = volumes.NewKey(ctx, "volumes", nil); err != nil {
+			return err
+		}
+	}
+	var served []pulumi.Resource
 	if storageArgs := c.storage(hosts); storageArgs != nil {
 		at(storageArgs.Hosts)
 		at(storageArgs.Witnesses)
+		if key != nil {
+			storageArgs.Provisioner.Key = key.Public
+		}
 		storage, err := nfsha.NewNFSHACluster(ctx, "storage", storageArgs)
 		if err != nil {
 			return err
 		}
+		served = append(served, storage)
 		maps.Copy(current, storage.Hosts)
 		ctx.Export("storageVip", storage.VIP)
 		ctx.Export("storageHosts", storage.Servers)
@@ -128,6 +141,25 @@ func Platform(ctx *pulumi.Context) error {
 		ctx.Export("kubeconfig", cluster.Kubeconfig)
 		if len(clusterArgs.Users) > 0 {
 			ctx.Export("userKubeconfigs", cluster.UserKubeconfigs)
+		}
+		var private pulumi.StringInput
+		if key != nil {
+			private = key.Private
+		}
+		if volumesArgs := c.volumes(hosts, private); volumesArgs != nil {
+			if volumesArgs.Local != nil {
+				at(volumesArgs.Local.Hosts)
+			}
+			provider, err := cluster.Provider(ctx)
+			if err != nil {
+				return err
+			}
+			made, err := volumes.NewVolumes(ctx, "volumes", volumesArgs, provider, pulumi.DependsOn(append(served, cluster)), pulumi.DeletedWith(cluster))
+			if err != nil {
+				return err
+			}
+			ctx.Export("volumeClasses", made.Classes)
+			ctx.Export("localVolumeClass", made.LocalClass)
 		}
 	}
 	return nil

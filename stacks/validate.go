@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
@@ -81,8 +82,35 @@ func (c *Config) Validate() problem.List {
 	if allow := c.Base.SSHD.AllowUsers; cluster != nil && cluster.Snapshots.CopyTo != "" && len(allow) > 0 && !slices.Contains(allow, kubeadm.SnapshotUser) {
 		l.Add("base.sshd.allowUsers", kubeadm.SnapshotUser+" is missing, whom kubernetes.snapshots.copyTo comes in as", "add it")
 	}
+	l.Include("volumes", c.validateVolumes(hosts, sl.Err() != nil))
 	l.Include("secrets", c.validateSecrets(edge))
 	return c.placed(l)
+}
+
+// validateVolumes finds what the cluster's volumes lack. Storage that is wrong has
+// been told of.
+func (c *Config) validateVolumes(hosts []host.Host, wrong bool) problem.List {
+	var l problem.List
+	args := c.volumes(hosts, unmade)
+	if args == nil {
+		return l
+	}
+	if c.Kubernetes == nil {
+		l.Add("", "there is no cluster that they could be of", "add kubernetes, or leave them out")
+		return l
+	}
+	if args.NFS != nil && (c.Storage == nil || c.Storage.Provisioner == nil) {
+		l.Add("nfs", "there is no storage that makes volumes", "set storage.provisioner, or leave nfs out")
+		args.NFS = nil
+		if args.Local == nil {
+			return l
+		}
+	}
+	if wrong {
+		return l
+	}
+	l.Include("", args.Validate())
+	return l
 }
 
 // placed puts each problem where its key is, and keeps one of each: the parts
