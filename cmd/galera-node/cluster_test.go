@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,13 +38,15 @@ import (
 // its paths are those of a pod, and nothing of it outlives it.
 const inPod = `set -eu
 mount --make-rprivate /
-for m in data:var/lib/mysql run:run/mysqld etc:etc/galera tmp:tmp secrets:run/secrets; do
+for m in data:var/lib/mysql run:run/mysqld etc:etc/galera tmp:tmp secrets:run/secrets backup:backup backup-etc:etc/galera-backup; do
 	mount --bind "$2/${m%%:*}" "$1/${m#*:}"
 done
 mount --rbind /dev "$1/dev"
 mount -t proc proc "$1/proc"
+root=$1
+shift 2
 # A change of the user forgets what unshare asked for: that the end of it ends this.
-exec chroot "$1" setpriv --reuid=999 --regid=999 --clear-groups --pdeathsig=KILL /run/mysqld/galera-node run
+exec chroot "$root" setpriv --reuid=999 --regid=999 --clear-groups --pdeathsig=KILL "$@"
 `
 
 const (
@@ -136,12 +137,16 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // giveUp is what a person does for data that is lost for good.
-func (s *standIn) giveUp(ordinal int) {
+func (s *standIn) giveUp(ordinals ...int) {
+	var words []string
+	for _, o := range ordinals {
+		words = append(words, strconv.Itoa(o))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version++
 	m := s.record["metadata"].(map[string]any)
-	m["annotations"], m["resourceVersion"] = map[string]any{pod.AnnotationLost: strconv.Itoa(ordinal)}, strconv.Itoa(s.version)
+	m["annotations"], m["resourceVersion"] = map[string]any{pod.AnnotationLost: strings.Join(words, ",")}, strconv.Itoa(s.version)
 }
 
 func (s *standIn) generation() int {
@@ -179,6 +184,8 @@ innodb_log_file_size=16M
 performance_schema=OFF
 skip_name_resolve=ON
 wsrep_on=ON
+# With it the provider's options cannot be changed, and no node be cut off.
+plugin_wsrep_provider=OFF
 wsrep_provider=/usr/lib/galera/libgalera_smm.so
 wsrep_sst_method=mariabackup
 wsrep_sst_auth=mysql:
@@ -192,7 +199,7 @@ tkey=/etc/galera/tls/tls.key
 tca=/etc/galera/tls/ca.crt
 `
 
-const providerOptions = "gcache.size=64M;gcache.recover=yes;socket.ssl_cert=/etc/galera/tls/tls.crt;socket.ssl_key=/etc/galera/tls/tls.key;socket.ssl_ca=/etc/galera/tls/ca.crt"
+const providerOptions = "gcache.size=64M;gcache.recover=yes;evs.suspect_timeout=PT3S;socket.ssl_cert=/etc/galera/tls/tls.crt;socket.ssl_key=/etc/galera/tls/tls.key;socket.ssl_ca=/etc/galera/tls/ca.crt"
 
 // certificates makes an authority and one certificate for all nodes.
 func certificates(t *testing.T, dir string) *x509.CertPool {
@@ -250,14 +257,14 @@ func newBed(t *testing.T) *bed {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.NoError(t, os.Chmod(b.dir, 0o755))
-	for _, mountPoint := range []string{"var/lib/mysql", "run/mysqld", "etc/galera", "tmp", "run/secrets", "dev", "proc"} {
+	for _, mountPoint := range []string{"var/lib/mysql", "run/mysqld", "etc/galera", "tmp", "run/secrets", "dev", "proc", "backup", "etc/galera-backup"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(root, mountPoint), 0o755))
 	}
 	for o := range nodeCount {
-		for _, folder := range []string{"data", "run", "etc/tls", "etc/schema", "etc/config", "tmp", "secrets/kubernetes.io/serviceaccount"} {
+		for _, folder := range []string{"data", "run", "etc/tls", "etc/schema", "etc/config", "tmp", "secrets/kubernetes.io/serviceaccount", "backup", "backup-etc"} {
 			require.NoError(t, os.MkdirAll(filepath.Join(b.dir, strconv.Itoa(o), folder), 0o755))
 		}
-		for _, folder := range []string{"data", "run", "tmp"} {
+		for _, folder := range []string{"data", "run", "tmp", "backup"} {
 			require.NoError(t, os.Chown(filepath.Join(b.dir, strconv.Itoa(o), folder), 999, 999))
 		}
 		file := func(name, text string) {
@@ -269,10 +276,19 @@ func newBed(t *testing.T) *bed {
 		file("secrets/kubernetes.io/serviceaccount/ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.api.server.Certificate().Raw})))
 		text, err := json.Marshal(pod.Schema{
 			Databases: []pod.Database{{Name: "app"}},
-			Users:     []pod.User{{Name: "app", Host: "%", Password: `p'a"s\s`, Grants: []pod.Grant{{Database: "app", Privileges: []string{"ALL"}}, {Database: "*", Privileges: []string{"SUPER"}}}}},
+			Users: []pod.User{{Name: "app", Host: "%", Password: `p'a"s\s`, Grants: []pod.Grant{{Database: "app", Privileges: []string{"ALL"}}, {Database: "*", Privileges: []string{"SUPER"}}}}, {
+				Name: "galera-backup", Host: "%", Password: "password of the backup", Grants: []pod.Grant{
+					{Database: "*", Privileges: []string{"RELOAD", "PROCESS", "LOCK TABLES", "BINLOG MONITOR", "REPLICA MONITOR"}},
+					{Database: "mysql", Privileges: []string{"SELECT"}},
+				},
+			}},
 		})
 		require.NoError(t, err)
 		file("etc/schema/schema.json", string(text))
+		script, err := os.ReadFile("../../components/galera/backup.sh")
+		require.NoError(t, err)
+		file("backup-etc/backup.sh", string(script))
+		file("backup-etc/backup.cnf", "[mariadb-backup]\nuser=galera-backup\npassword=password of the backup\nssl\nssl_ca=/etc/galera/tls/ca.crt\n")
 	}
 	b.ca = certificates(t, filepath.Join(b.dir, "0/etc/tls"))
 	for o := 1; o < nodeCount; o++ {
@@ -304,7 +320,7 @@ func (b *bed) start(ordinals ...int) {
 	for _, o := range ordinals {
 		log, err := os.OpenFile(filepath.Join(b.dir, strconv.Itoa(o), "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		require.NoError(b.t, err)
-		cmd := exec.Command("unshare", "-mpf", "--kill-child", "sh", "-c", inPod, "pod", b.root, filepath.Join(b.dir, strconv.Itoa(o)))
+		cmd := b.inPod(o, "/run/mysqld/galera-node", "run")
 		cmd.Stdout, cmd.Stderr = log, log
 		cmd.Env = []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "KUBERNETES_SERVICE_HOST=" + host, "KUBERNETES_SERVICE_PORT=" + port,
@@ -315,6 +331,20 @@ func (b *bed) start(ordinals ...int) {
 		require.NoError(b.t, cmd.Start())
 		b.cmds[o], b.logs[o] = cmd, log
 	}
+}
+
+// inPod is a command in a pod of a node's volumes.
+func (b *bed) inPod(o int, args ...string) *exec.Cmd {
+	return exec.Command("unshare", append([]string{"-mpf", "--kill-child", "sh", "-c", inPod, "pod", b.root, filepath.Join(b.dir, strconv.Itoa(o))}, args...)...)
+}
+
+// empty loses a node's volume.
+func (b *bed) empty(o int) {
+	b.t.Helper()
+	data := filepath.Join(b.dir, strconv.Itoa(o), "data")
+	require.NoError(b.t, os.RemoveAll(data))
+	require.NoError(b.t, os.Mkdir(data, 0o755))
+	require.NoError(b.t, os.Chown(data, 999, 999))
 }
 
 // kill ends nodes as a power cut does: nobody is told.
@@ -395,8 +425,6 @@ func (b *bed) says(o int, action recovery.Action, reason string) {
 
 func (b *bed) open(o int) *sql.DB {
 	b.t.Helper()
-	password := url.QueryEscape(`p'a"s\s`)
-	_ = password
 	db, err := sql.Open("mysql", `app:p'a"s\s@tcp(`+net.JoinHostPort(address(o), strconv.Itoa(pod.PortSQL))+")/app?timeout=2s&readTimeout=10s&writeTimeout=10s&tls=skip-verify")
 	require.NoError(b.t, err)
 	db.SetMaxOpenConns(4)
@@ -588,10 +616,7 @@ func TestCluster(t *testing.T) {
 		c.end()
 		generation := b.api.generation()
 		b.kill(0, 1, 2)
-		data := filepath.Join(b.dir, "1/data")
-		require.NoError(t, os.RemoveAll(data))
-		require.NoError(t, os.Mkdir(data, 0o755))
-		require.NoError(t, os.Chown(data, 999, 999))
+		b.empty(1)
 		b.start(0, 1, 2)
 		for o := range nodeCount {
 			b.says(o, recovery.Stop, "the volume of node 1")
@@ -603,14 +628,40 @@ func TestCluster(t *testing.T) {
 		b.nothingLost(c)
 	})
 
+	t.Run("a backup is restored", func(t *testing.T) {
+		b.t = t
+		c := b.write()
+		b.until("rows", func() bool { return c.count() >= 50 })
+		c.end()
+		cmd := b.inPod(2, "sh", "/etc/galera-backup/backup.sh")
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "BACKUP_HOST=" + address(2), "BACKUP_KEEP=2"}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+		copies, err := filepath.Glob(filepath.Join(b.dir, "2/backup/*"))
+		require.NoError(t, err)
+		require.Len(t, copies, 1)
+		require.NotContains(t, copies[0], ".part")
+
+		b.kill(0, 1, 2)
+		for o := range nodeCount {
+			b.empty(o)
+		}
+		require.NoError(t, os.Rename(copies[0], filepath.Join(b.dir, "0/backup", filepath.Base(copies[0]))))
+		cmd = b.inPod(0, "mariadb-backup", "--copy-back", "--target-dir=/backup/"+filepath.Base(copies[0]), "--datadir=/var/lib/mysql")
+		out, err = cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+		b.start(0, 1, 2)
+		b.says(0, recovery.Stop, "is empty")
+		b.api.giveUp(0, 1, 2)
+		b.ready(0, 1, 2)
+		b.nothingLost(c)
+	})
+
 	t.Run("all volumes are lost", func(t *testing.T) {
 		b.t = t
 		b.kill(0, 1, 2)
 		for o := range nodeCount {
-			data := filepath.Join(b.dir, strconv.Itoa(o), "data")
-			require.NoError(t, os.RemoveAll(data))
-			require.NoError(t, os.Mkdir(data, 0o755))
-			require.NoError(t, os.Chown(data, 999, 999))
+			b.empty(o)
 		}
 		b.start(0, 1, 2)
 		for o := range nodeCount {

@@ -1,0 +1,43 @@
+package galera
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"strings"
+	"text/template"
+
+	"github.com/halinux/halinux/components/galera/pod"
+)
+
+//go:embed server.cnf.tmpl
+var serverTemplate string
+
+//go:embed backup.sh
+var backupScript string
+
+// config is server.cnf.
+func (a *GaleraDBArgs) config() (string, error) {
+	t, err := template.New("server.cnf").Option("missingkey=error").Parse(serverTemplate)
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, map[string]any{
+		"MaxConnections": a.maxConnections(), "BufferPool": a.memory() * 6 / 10, "LogFile": max(64, a.memory()/8),
+		"Library": pod.Library, "TLS": pod.TLS,
+	})
+	return b.String(), err
+}
+
+// providerOptions are those of the wsrep provider that all nodes share.
+func (a *GaleraDBArgs) providerOptions() string {
+	return strings.Join([]string{
+		fmt.Sprintf("gcache.size=%dM", a.writeSetCache()), "gcache.recover=yes",
+		// All writes wait until a member that is gone has been found to be: some two
+		// seconds more than this. Galera has 5 s; much less takes a busy node for a dead
+		// one.
+		"evs.suspect_timeout=PT3S",
+		"socket.ssl_cert=" + pod.TLS + "/tls.crt", "socket.ssl_key=" + pod.TLS + "/tls.key", "socket.ssl_ca=" + pod.TLS + "/ca.crt",
+	}, ";")
+}
