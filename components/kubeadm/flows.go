@@ -55,11 +55,11 @@ func (a *KubeadmClusterArgs) Service(vip string, authority pulumi.StringInput) h
 }
 
 // Site makes a site of an edge one that leads to the ingress controller: its
-// backends are all workers.
+// backends are all workers that are in use.
 func (a *KubeadmClusterArgs) Site(s haedge.Site) haedge.Site {
 	s.Backends = nil
-	for _, h := range a.Workers {
-		s.Backends = append(s.Backends, haedge.Backend{Host: h.Name, Port: a.Ingress.port()})
+	for _, h := range a.inUse() {
+		s.Backends = append(s.Backends, haedge.Backend{Host: h, Port: a.Ingress.port()})
 	}
 	s.Check.Port, s.Check.Path = a.Ingress.checkPort(), "/ping"
 	return s

@@ -18,6 +18,11 @@ func (a *KubeadmClusterArgs) labels(h string) []string {
 	return words
 }
 
+// inUse are the workers that are not drained.
+func (a *KubeadmClusterArgs) inUse() []string {
+	return slices.DeleteFunc(host.Names(a.Workers), func(h string) bool { return a.Nodes[h].Drain })
+}
+
 // reserved are the node's reserved resources, sorted.
 func (n Node) reserved() []argument {
 	var all []argument

@@ -116,6 +116,61 @@ func TestGone(t *testing.T) {
 	assert.Empty(t, s.file("asked"))
 }
 
+// TestDrainedWorker takes a worker out of use and back, as the settings say.
+func TestDrainedWorker(t *testing.T) {
+	const node = `
+while :; do case $1 in --kubeconfig | --request-timeout) shift 2 ;; *) break ;; esac; done
+case "$1 $5" in
+"get jsonpath={.metadata.annotations.halinux/drained}") cat "$DIR/note" ;;
+"get jsonpath={.spec.unschedulable}") cat "$DIR/cordoned" ;;
+"get "*) printf True ;;
+*) printf '%s\n' "$*" >>"$DIR/asked" ;;
+esac
+`
+	worker := func(path, note string, vars map[string]string) (hostScript, string, error) {
+		vars["host"] = "worker1"
+		s := phaseOf(t, path, vars, map[string]string{"kubectl": node, "nft": "echo table ip kube-proxy"})
+		text, err := os.ReadFile(s.path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(s.path, append([]byte("service() { :; }\n"), strings.ReplaceAll(string(text), "/run/flannel/subnet.env", "/dev/null")...), 0o600))
+		s.put("etc/kubernetes/kubelet.conf", "")
+		s.put("var/lib/kubelet/config.yaml", "")
+		s.put("usr/local/lib/halinux/drain", "#!/bin/sh\necho \"drain $*\" >>\"$DIR/asked\"\n[ ! -e \"$DIR/kept\" ]\n")
+		s.put("note", note)
+		s.put("cordoned", note)
+		out, err := s.run()
+		return s, out, err
+	}
+	s, out, err := worker("worker/converge.sh", "", map[string]string{"drain": "yes"})
+	require.NoError(t, err, out)
+	assert.Equal(t, "annotate node worker1 --overwrite halinux/drained=yes\ndrain worker1 480\n", s.file("asked"))
+	s.put("kept", "")
+	out, err = s.run()
+	require.Error(t, err)
+	assert.Contains(t, out, "not all pods have left worker1")
+
+	s, out, err = worker("worker/converge.sh", "yes", map[string]string{})
+	require.NoError(t, err, out)
+	assert.Equal(t, `patch node worker1 --type merge -p {"metadata":{"annotations":{"halinux/drained":null}},"spec":{"unschedulable":null}}`+"\n", s.file("asked"))
+	s, out, err = worker("worker/converge.sh", "", map[string]string{})
+	require.NoError(t, err, out)
+	assert.Empty(t, s.file("asked"), "what somebody has cordoned is his")
+
+	for _, c := range []struct {
+		cordoned string
+		vars     map[string]string
+		want     string
+	}{
+		{"true", map[string]string{"drain": "yes"}, ""},
+		{"", map[string]string{"drain": "yes"}, "- the node takes pods, and the settings drain it\n"},
+		{"", map[string]string{}, ""},
+	} {
+		_, out, err := worker("worker/check.sh", c.cordoned, c.vars)
+		require.NoError(t, err, out)
+		assert.Equal(t, c.want, out)
+	}
+}
+
 // TestAControlPlaneLeaves never takes a majority with it.
 func TestAControlPlaneLeaves(t *testing.T) {
 	const manifest = "etc/kubernetes/manifests/etcd.yaml"

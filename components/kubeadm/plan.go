@@ -531,6 +531,9 @@ func (a *KubeadmClusterArgs) workerPhase(h string, join func(string) pulumi.Stri
 	}
 	p, err := host.NewPhase(phases, "worker", config, host.Embedded(phases, lib+"drain", "phases/worker/drain.sh").Executable())
 	p.Secrets = map[string]pulumi.StringInput{"join": join(h)}
+	if a.Nodes[h].Drain {
+		p.Vars = map[string]string{"drain": "yes"}
+	}
 	return p, err
 }
 

@@ -162,6 +162,9 @@ func (a *KubeadmClusterArgs) validateGone(l *problem.List) {
 
 func (a *KubeadmClusterArgs) validateNodes(l *problem.List) {
 	known := host.Names(slices.Concat(a.ControlPlanes, a.Workers))
+	if len(a.Workers) > 0 && len(a.inUse()) == 0 {
+		l.Add("nodes", "all workers are drained", "leave one in use")
+	}
 	for _, name := range sortedKeys(a.Nodes) {
 		at, n := "nodes."+name, a.Nodes[name]
 		if !slices.Contains(known, name) {
@@ -178,6 +181,9 @@ func (a *KubeadmClusterArgs) validateNodes(l *problem.List) {
 			case !allowed:
 				l.Add(at+".labels."+k, "a kubelet may not give itself labels below "+domain+" but for "+strings.Join(ofKubelets, ", "), "choose a prefix of your own, or node.kubernetes.io")
 			}
+		}
+		if n.Drain && slices.Contains(host.Names(a.ControlPlanes), name) {
+			l.Add(at+".drain", "is for workers", "use kubectl drain: no pods but the system's run on a control plane")
 		}
 		if n.MaxPods != 0 && (n.MaxPods < 10 || n.MaxPods > 250) {
 			l.Add(at+".maxPods", fmt.Sprintf("%d pods", n.MaxPods), "use 10 to 250, or leave it out for 110")

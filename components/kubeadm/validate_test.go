@@ -42,7 +42,13 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	`nodes.worker1.labels.a: "b c" is not`: func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Labels: map[string]string{"a": "b c"}}
 	},
-	"nodes.worker1.maxPods: 500 pods": func(a *KubeadmClusterArgs) { a.Nodes["worker1"] = Node{MaxPods: 500} },
+	"nodes: all workers are drained": func(a *KubeadmClusterArgs) {
+		for _, h := range a.Workers {
+			a.Nodes[h.Name] = Node{Drain: true}
+		}
+	},
+	"nodes.master1.drain: is for workers": func(a *KubeadmClusterArgs) { a.Nodes["master1"] = Node{Drain: true} },
+	"nodes.worker1.maxPods: 500 pods":     func(a *KubeadmClusterArgs) { a.Nodes["worker1"] = Node{MaxPods: 500} },
 	"nodes.worker1.reserved.disk: is no resource": func(a *KubeadmClusterArgs) {
 		a.Nodes["worker1"] = Node{Reserved: map[string]string{"disk": "1Gi"}}
 	},

@@ -28,7 +28,7 @@ type kubeScenario struct {
 // kubeScenarios go from those that lose no host to those that lose all.
 var kubeScenarios = []kubeScenario{
 	{id: "F56", what: "drain each worker in turn", run: drained},
-	{id: "join-killed", what: "a worker leaves, and joins again by a run that is killed in the middle", run: joinKilled},
+	{id: "join-killed", what: "a worker is drained, leaves, and joins again by a run that is killed in the middle", run: joinKilled},
 	{id: "node-reboots", what: "reboot every node in turn", run: nodesReboot},
 	{id: "F53", what: "power off each of three control planes in turn", run: masterDies},
 	{id: "master-cut", what: "cut one control plane off the network", run: masterCut},
@@ -153,10 +153,13 @@ func without(t testing.TB, worker string) Change {
 	}
 }
 
-// joinKilled takes a worker out and kills, with -9, the run that brings it back.
+// joinKilled takes a worker out of use and then out of the cluster, and kills, with
+// -9, the run that brings it back.
 func joinKilled(t *testing.T, k *kube) {
 	w := k.workers[len(k.workers)-1]
 	l := k.Send(t, "client", with(k.pods(t), patient))
+	drains := k.Up(t, Set(true, kubernetesKey, "nodes", w, "drain"))
+	k.movedOff(t, w)
 	leaves := k.Up(t, without(t, w))
 	if out := k.do(t, "get nodes -o name"); strings.Contains(out, "node/"+w+"\n") {
 		t.Errorf("%s is still a node:\n%s", w, out)
@@ -176,7 +179,7 @@ func joinKilled(t *testing.T, k *kube) {
 	Until(t, 5*time.Minute, "the cluster to be whole", paced(k.Whole))
 	k.Unchanged(t)
 	figure := k.measured("a worker joins, by the run after the one that was killed", "s")
-	figure.Value, figure.Limit, figure.Note = again.Took.Seconds(), 300, fmt.Sprintf("it left in %.0f s", leaves.Took.Seconds())
+	figure.Value, figure.Limit, figure.Note = again.Took.Seconds(), 300, fmt.Sprintf("it was drained in %.0f s, and left in %.0f", drains.Took.Seconds(), leaves.Took.Seconds())
 	k.Record(t, figure)
 	lossless(t, k.Bed, k.measured("", ""), l)
 }

@@ -22,3 +22,12 @@ rm -f /etc/kubernetes/bootstrap-kubelet.conf
 # It is ready before its pods reach those of other nodes.
 network() { [ -e /run/flannel/subnet.env ] && { nft list tables | grep -q ' kube-proxy$' || nft list chain ip nat KUBE-SERVICES; }; }
 wait_for 240 "its pods reach the cluster" network || fail "flannel and kube-proxy do not run on $host" "look at the logs below /var/log/pods"
+# Out of use for as long as the settings say so. What others have cordoned stays so.
+k() { kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout 15s "$@"; }
+if [ "${drain:-no}" = yes ]; then
+	k annotate node "$host" --overwrite halinux/drained=yes
+	/usr/local/lib/halinux/drain "$host" 480 ||
+		fail "not all pods have left $host" "their disruption budgets do not let them; free room elsewhere or relax the budgets, and run it again"
+elif was=$(k get node "$host" -o jsonpath='{.metadata.annotations.halinux/drained}') && [ -n "$was" ]; then
+	k patch node "$host" --type merge -p '{"metadata":{"annotations":{"halinux/drained":null}},"spec":{"unschedulable":null}}'
+fi
