@@ -19,10 +19,12 @@ const (
 )
 
 // Flows are the traffic that the cluster needs, for the firewall of every host.
+// What any node may send is let in from the nodes' network and not from a list of
+// nodes: with one, a worker that is added would change the firewall of all others.
 func (a *KubeadmClusterArgs) Flows() []host.Flow {
 	masters, nodes := host.Names(a.ControlPlanes), host.Names(slices.Concat(a.ControlPlanes, a.Workers))
 	flows := []host.Flow{
-		{Name: "kubeadm: api", To: masters, Protocol: "tcp", Ports: []int{apiPort}, From: append(slices.Clone(nodes), a.Edges...)},
+		{Name: "kubeadm: api", To: masters, Protocol: "tcp", Ports: []int{apiPort}, From: append([]string{a.Network}, a.Edges...)},
 		{Name: "kubeadm: etcd", To: masters, Protocol: "tcp", Ports: []int{etcdPort, etcdPort + 1}, From: masters},
 		{Name: "kubeadm: kubelet", To: nodes, Protocol: "tcp", Ports: []int{kubeletPort}, From: masters},
 		// Pods talk to the host they run on.
@@ -32,7 +34,7 @@ func (a *KubeadmClusterArgs) Flows() []host.Flow {
 		flows = append(flows, host.Flow{Name: "kubeadm: snapshots", To: []string{to}, Protocol: "tcp", Ports: []int{22}, Theirs: true, From: masters})
 	}
 	if a.Flannel.backend() == "vxlan" {
-		flows = append(flows, host.Flow{Name: "kubeadm: vxlan", To: nodes, Protocol: "udp", Ports: []int{a.Flannel.port()}, From: nodes})
+		flows = append(flows, host.Flow{Name: "kubeadm: vxlan", To: nodes, Protocol: "udp", Ports: []int{a.Flannel.port()}, From: []string{a.Network}})
 	}
 	if !a.Ingress.Off && len(a.Edges) > 0 && len(a.Workers) > 0 {
 		flows = append(flows, host.Flow{Name: "kubeadm: ingress", To: host.Names(a.Workers), Protocol: "tcp", Ports: []int{a.Ingress.port(), a.Ingress.checkPort()}, From: a.Edges})

@@ -1,6 +1,7 @@
 package kubeadm
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -44,7 +45,7 @@ func TestTheEdgeTakesTheAPIServers(t *testing.T) {
 	api, ok := find("kubeadm: api")
 	require.True(t, ok)
 	assert.Equal(t, []string{"master1", "master2", "master3"}, api.To)
-	assert.Subset(t, api.From, []string{"worker1", "edge1", "edge2"})
+	assert.Equal(t, []string{"lan", "edge1", "edge2"}, api.From, "no list of nodes, and edges may have their link elsewhere")
 	etcd, ok := find("kubeadm: etcd")
 	require.True(t, ok)
 	assert.Equal(t, []string{"master1", "master2", "master3"}, etcd.From, "nobody else reaches etcd")
@@ -60,4 +61,26 @@ func TestTheEdgeTakesTheAPIServers(t *testing.T) {
 	for _, f := range a.Flows() {
 		assert.NotEqual(t, "kubeadm: vxlan", f.Name, "host-gw has no overlay")
 	}
+}
+
+// TestAnotherWorkerChangesNobodysFlows compares what each host lets in.
+func TestAnotherWorkerChangesNobodysFlows(t *testing.T) {
+	received := func(a *KubeadmClusterArgs, h string) []host.Flow {
+		var all []host.Flow
+		for _, f := range a.Flows() {
+			if slices.Contains(f.To, h) {
+				f.To = nil
+				all = append(all, f)
+			}
+		}
+		return all
+	}
+	a, grown := example(), example()
+	grown.Workers = append(grown.Workers, aHost("worker9", "10.10.0.69"))
+	grown.Plan.Hosts = append(grown.Plan.Hosts, host.PlannedHost{Name: "worker9", Links: []host.Link{{Network: "lan", Address: "10.10.0.69", Interface: "eth0"}}})
+	for _, h := range host.Names(slices.Concat(a.ControlPlanes, a.Workers)) {
+		assert.NotEmpty(t, received(a, h), h)
+		assert.Equal(t, received(a, h), received(grown, h), h)
+	}
+	assert.Equal(t, received(a, a.Workers[0].Name), received(grown, "worker9"))
 }
