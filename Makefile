@@ -167,7 +167,7 @@ e2e-programs:
 
 # A lab of its own, so that both tools start on the same fresh hosts.
 bench: setup pulumi binaries
-	$(step) 'benchmarks: the same work by Ansible and by halinux, then simulated hosts'
+	$(step) 'benchmarks: the same work by Ansible and by halinux, then simulated hosts and workers'
 	@go build -o bin/ ./tests/bench
 	@failed=; \
 	bin/bench -runs $${HALINUX_BENCH_RUNS:-5} ansible || failed=yes; \
@@ -189,8 +189,15 @@ report: up e2e-programs
 	export HALINUX_RESULTS='$(RESULTS)'; \
 	trap 'trap "" INT TERM; bin/report' EXIT; trap 'exit 130' INT TERM; \
 	failed=; \
+	bin/bench workers || failed=yes; \
 	$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) HALINUX_FULL=1 HALINUX_RUNS=$${HALINUX_RUNS:-3} \
 		bin/lab exec -- bin/e2e.test -test.v -test.timeout 6h -test.run '/$(SCENARIOS)' || failed="$$failed, scenarios"; \
+# The cluster from bare hosts, against kubeadm alone; it needs the bundle.
+bench-cluster: setup pulumi binaries bundle
+	$(step) 'benchmark: a cluster from bare hosts'
+	@go build -o bin/ ./tests/bench
+	@bin/bench cluster
+
 	bin/lab down; \
 	$(MAKE) --no-print-directory bench || failed="$$failed, benchmarks"; \
 	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the reasons are above, and what did not run is not in the report" >&2; exit 1; }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,9 +11,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/halinux/halinux/components/host"
+	"github.com/halinux/halinux/stacks"
 	"github.com/halinux/halinux/tests/simulated"
 	"github.com/halinux/halinux/tests/sshkey"
 )
@@ -100,6 +103,45 @@ func TestMeasureCountsOrphans(t *testing.T) {
 	require.ErrorContains(t, err, "exit status 3")
 	require.ErrorContains(t, err, "why")
 	require.Equal(t, "why\n", said)
+}
+
+// Every size is compared with the one before it, by what a host of it costs.
+func TestGrowth(t *testing.T) {
+	all := []grown{{hosts: 103, state: 1030, up: cost{Wall: 103 * time.Second}}, {hosts: 1003, state: 2006, up: cost{Wall: 1003 * time.Second}}}
+	found := map[string]float64{}
+	for _, m := range workers.measurements(all) {
+		require.Equal(t, "bench-scale", m.ID)
+		require.Contains(t, m.Note, "103 hosts: up 103.0 s")
+		found[m.Metric] = m.Value
+	}
+	require.InDelta(t, 0.2, found["bytes of state per host, 1003 hosts against 103"], 1e-9)
+	require.InDelta(t, 1, found["time of up per host, 1003 hosts against 103"], 1e-9)
+	require.Empty(t, plainHosts.measurements(all[:1]))
+}
+
+// What the benchmark writes is a platform: the program takes it as it stands.
+func TestGrowingSettings(t *testing.T) {
+	for _, k := range []series{plainHosts, workers} {
+		text := k.config(2000, 5)
+		require.Equal(t, k.masters, strings.Count(text, "control-plane"), text)
+		var file struct{ Config map[string]any }
+		require.NoError(t, yaml.Unmarshal([]byte(text), &file))
+		// The keys of the hosts are not there yet.
+		file.Config["halinux:ssh"] = map[string]any{"insecureIgnoreHostKey": true}
+		settings := map[string]string{}
+		for key, v := range file.Config {
+			value, err := json.Marshal(v)
+			require.NoError(t, err)
+			settings[strings.TrimPrefix(key, "halinux:")] = strings.Trim(string(value), `"`)
+		}
+		c, err := stacks.Parse(settings)
+		require.NoError(t, err)
+		require.Len(t, c.Hosts, 5)
+	}
+	for _, text := range []string{"0", "100,", "2000", "many"} {
+		_, err := parseSizes(text)
+		require.Error(t, err, text)
+	}
 }
 
 func TestChanges(t *testing.T) {

@@ -72,7 +72,7 @@ func compare(ctx context.Context, runs int, within time.Duration, bare bool, lab
 	if err := unpack(dir); err != nil {
 		return err
 	}
-	b := testbed{lab: labProgram, dir: dir}
+	b := testbed{lab: labProgram, dir: dir, hosts: hostNames}
 	defer func() {
 		if _, err := b.run(context.WithoutCancel(ctx), "-f", "topology.yaml", "down"); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)

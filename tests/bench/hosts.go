@@ -14,13 +14,15 @@ import (
 // labName is the benchmark's own lab, beside that of `make up`.
 const labName = "bench"
 
-// hostNames are the hosts of both topologies.
+// hostNames are the hosts of both topologies of the comparison.
 var hostNames = []string{"backend1", "backend2", "edge1", "edge2"}
 
 // testbed is the lab that both tools work on.
 type testbed struct {
 	lab string // the program
 	dir string // where it leaves its link .lab, and all else is kept
+	// hosts are those that are asked.
+	hosts []string
 }
 
 // atRest leaves no service running that a package has brought, as a package
@@ -70,7 +72,7 @@ func (b testbed) onAll(ctx context.Context, script string) (map[string]string, e
 	all := map[string]string{}
 	var mu sync.Mutex
 	var g errgroup.Group
-	for _, h := range hostNames {
+	for _, h := range b.hosts {
 		g.Go(func() error {
 			out, err := b.on(ctx, h, script)
 			if err != nil {
@@ -85,22 +87,32 @@ func (b testbed) onAll(ctx context.Context, script string) (map[string]string, e
 	return all, g.Wait()
 }
 
-// connections counts the SSH connections that each host has let in since it
-// was made; asking is one itself.
-func (b testbed) connections(ctx context.Context) (int, error) {
-	counts, err := b.onAll(ctx, `journalctl -q --no-pager -o cat -t sshd -t sshd-session | grep -c '^Accepted publickey' || :`)
+// connectionsOf counts the SSH connections that each host has let in since it was
+// made; asking is one itself.
+func (b testbed) connectionsOf(ctx context.Context) (map[string]int, error) {
+	said, err := b.onAll(ctx, `journalctl -q --no-pager -o cat -t sshd -t sshd-session | grep -c '^Accepted publickey' || :`)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	sum := 0
-	for h, out := range counts {
+	counts := map[string]int{}
+	for h, out := range said {
 		var n int
 		if _, err := fmt.Sscan(out, &n); err != nil {
-			return 0, fmt.Errorf("%s: %q is not a count of connections", h, out)
+			return nil, fmt.Errorf("%s: %q is not a count of connections", h, out)
 		}
+		counts[h] = n
+	}
+	return counts, nil
+}
+
+// connections is the sum of those of all hosts.
+func (b testbed) connections(ctx context.Context) (int, error) {
+	counts, err := b.connectionsOf(ctx)
+	sum := 0
+	for _, n := range counts {
 		sum += n
 	}
-	return sum, nil
+	return sum, err
 }
 
 // fingerprint is what a tool has left on a host: everything in /etc and

@@ -1,12 +1,13 @@
 // Command bench measures halinux: against Ansible doing the same work on the
 // same hosts of the lab, and how its cost grows with the number of hosts.
 //
-// The hosts of `bench ansible` are a lab of its own; the simulated ones of
-// `bench hosts` need loopback only. Every run appends a
+// The hosts of `bench ansible` and `bench cluster` are a lab of its own; the simulated ones of
+// `bench hosts` and `bench workers` need loopback only. Every run appends a
 // measurement to the file that HALINUX_RESULTS names; package report judges.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -28,11 +29,13 @@ const usage = `usage: bench [flags] VERB
 verbs:
   ansible    the same work by Ansible and by halinux, on a lab of its own (root)
   hosts      how cost grows with the number of (simulated) hosts
+  cluster    a cluster from bare hosts, on a lab of its own, against kubeadm alone (root)
+  workers    how cost grows with the number of (simulated) workers of a cluster
 flags:
 `
 
 func main() {
-	sizes := flag.String("sizes", "10,100,1000", "numbers of simulated hosts")
+	sizes := flag.String("sizes", "", "numbers of simulated hosts; by default 10,100,1000, and 100,1000 workers")
 	runs := flag.Int("runs", 5, "runs of each tool")
 	within := flag.Duration("within", 25*time.Minute, "begin no run of the tools that would end later")
 	bare := flag.Bool("bare", true, "begin on hosts without packages too")
@@ -89,19 +92,36 @@ func run(ctx context.Context, args []string, sizes string, runs int, within time
 			return err
 		}
 		return compare(ctx, runs, within, bare, lab, halinux, filepath.Join(work, "ansible"))
-	case "hosts":
-		var numbers []int
-		for _, word := range strings.Split(sizes, ",") {
-			n, err := strconv.Atoi(word)
-			if err != nil || n < 1 || n > 2000 {
-				return fmt.Errorf("%q is not a number of hosts up to 2000", word)
-			}
-			numbers = append(numbers, n)
+	case "cluster":
+		if lab, err = filepath.Abs(lab); err != nil {
+			return err
 		}
-		return growth(ctx, numbers, halinux, work)
+		return benchCluster(ctx, lab, halinux, filepath.Join(work, "cluster"))
+	case "hosts", "workers":
+		k, numbers := plainHosts, cmp.Or(sizes, "10,100,1000")
+		if args[0] == "workers" {
+			k, numbers = workers, cmp.Or(sizes, "100,1000")
+		}
+		all, err := parseSizes(numbers)
+		if err != nil {
+			return err
+		}
+		return growth(ctx, k, all, halinux, work)
 	default:
 		return fmt.Errorf("there is no verb %q", args[0])
 	}
+}
+
+func parseSizes(text string) ([]int, error) {
+	var all []int
+	for _, word := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 || n > 1900 {
+			return nil, fmt.Errorf("%q is not a number of hosts up to 1900", word)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 // workFolder is on a disk, where bytes written can be counted, and not in
