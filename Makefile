@@ -27,12 +27,15 @@ HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s $(STACK) -work .lab/projec
 # of tests/e2e/unlisted_test.go are part of make report, or of SCENARIOS=. here.
 SCENARIOS ?= ^(C[1-5]|C7|C8|C9|C10|F[0-9]+|F12acme|F2fast|bond|reboot|storage-reboot|projects)$$
 
+# When a run of scenarios that hangs is ended.
+E2E_WITHIN ?= 90m
+
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
 .PHONY: help up status storage-proof kubernetes-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
-	test test-fast lint unit lab-test e2e e2e-programs report merge bench bench-faults clean \
-	setup pulumi binaries bundle mariadb-root galera-test
+	test test-fast lint unit lab-test e2e e2e-programs report merge bench bench-cluster bench-faults clean \
+	setup pulumi binaries bundle bundle-ready conformance mariadb-root galera-test
 
 help:
 	@echo 'make up         bring the platform up on the lab (needs root)'
@@ -112,9 +115,23 @@ pulumi:
 
 # What a cluster is made of, as any web server can serve it. Programs that
 # PROGRAMS (a folder) lacks are built from their modules, once: about an hour.
+# bundle-ready builds none: it makes the bundle of what is at hand and verifies the
+# one that is there, or says SKIP and what is missing.
 bundle:
 	$(step) 'making the bundle'
 	@go run ./cmd/bundle $(if $(PROGRAMS),-programs '$(PROGRAMS)')
+bundle-ready:
+	$(step) 'the bundle, of the programs at hand'
+	@go run ./cmd/bundle -ready $(if $(PROGRAMS),-programs '$(PROGRAMS)')
+
+# Upstream's conformance tests against the lab's cluster, in hours. Their program
+# and their images are built once, in about an hour.
+conformance: STACK = kubernetes
+conformance: SCENARIOS = ^conformance$$
+conformance: setup pulumi
+	$(step) "making upstream's conformance tests"
+	@go run ./cmd/bundle -conformance $(if $(PROGRAMS),-programs '$(PROGRAMS)')
+	@HALINUX_FULL=1 $(MAKE) --no-print-directory e2e STACK=kubernetes SCENARIOS='$(SCENARIOS)' E2E_WITHIN=8h
 
 # Three real MariaDB servers on loopback, of what the image is made of (needs root).
 MARIADB := $(CACHE)/mariadb-root
@@ -160,7 +177,7 @@ lab-test: setup
 
 e2e: up e2e-programs
 	$(step) 'end to end on the lab'
-	@$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout 90m -test.run '/$(SCENARIOS)'
+	@$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) bin/lab exec -- bin/e2e.test -test.v -test.timeout $(E2E_WITHIN) -test.run '/$(SCENARIOS)'
 e2e-programs:
 	@go test -c -o bin/e2e.test ./tests/e2e
 	@go build -C tools -o $(CURDIR)/bin/pebble github.com/letsencrypt/pebble/v2/cmd/pebble

@@ -60,6 +60,8 @@ type Options struct {
 	// (kubeadm, etcd, flanneld ...). Each that is there and says to be of the
 	// right version is taken; what is missing is built. Default: all are built.
 	Programs string
+	// Ready says to build none of them: what is at hand nowhere is a [Missing].
+	Ready bool
 	// Cache keeps what was built and downloaded.
 	Cache string
 	// Tools is the folder of the pinned modules, tools/ of this repository.
@@ -68,10 +70,18 @@ type Options struct {
 	Say func(format string, args ...any)
 }
 
+// Missing are programs that are neither among the user's own nor built yet, each
+// with its version.
+type Missing []string
+
+func (m Missing) Error() string {
+	return "not at hand: " + strings.Join(m, ", ") + "; make bundle builds them"
+}
+
 // Make makes the bundle, or finds that it is there already. Its error names the
 // program or package that could not be had.
 func Make(ctx context.Context, o Options) (*Index, error) {
-	programs, err := o.collect(ctx)
+	programs, err := o.collect(ctx, programs())
 	if err != nil {
 		return nil, err
 	}

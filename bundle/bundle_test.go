@@ -178,6 +178,32 @@ func TestReadyPrograms(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, "kubelet"), o.ready(&p))
 }
 
+func TestWhatIsNotAtHandIsNamed(t *testing.T) {
+	cache, mine := t.TempDir(), t.TempDir()
+	o := Options{Cache: cache, Programs: mine, Ready: true, Tools: "no such folder", Say: func(string, ...any) {}}
+	for _, p := range programs() {
+		switch p.name {
+		case "kubelet":
+			require.NoError(t, writeFile(filepath.Join(mine, p.name), []byte(p.version)))
+		case "kubectl", "etcd":
+		default:
+			require.NoError(t, writeFile(filepath.Join(cache, "programs", p.name+"-"+p.version), []byte("built before")))
+		}
+	}
+	_, err := o.collect(t.Context(), programs())
+	var missing Missing
+	require.ErrorAs(t, err, &missing)
+	assert.Equal(t, Missing{"kubectl " + release.Kubernetes, "etcd " + release.Etcd}, missing, "all of it, and nothing was built")
+	_, err = os.Stat(filepath.Join(cache, "programs", "kubelet-"+release.Kubernetes))
+	require.NoError(t, err, "the user's own are kept for the run that builds the others")
+	for _, m := range []string{"kubectl", "etcd"} {
+		require.NoError(t, writeFile(filepath.Join(mine, m), []byte(release.Kubernetes+" "+release.Etcd)))
+	}
+	all, err := o.collect(t.Context(), programs())
+	require.NoError(t, err)
+	assert.Len(t, all, len(programs()))
+}
+
 func TestWhatOfAPackageIsInAnImage(t *testing.T) {
 	for from, want := range map[string]string{
 		"./usr/sbin/nft": "usr/sbin/nft", "./sbin/nft": "usr/sbin/nft",
@@ -192,6 +218,43 @@ func TestWhatOfAPackageIsInAnImage(t *testing.T) {
 			assert.Equal(t, want, got)
 		}
 	}
+}
+
+// The images of the conformance tests, with a stand-in for Debian's packages:
+// their names, what is linked, and who is known in them.
+func TestTestImages(t *testing.T) {
+	for from, want := range map[string]string{
+		"./usr/bin/dig": "usr/bin/dig", "./bin/nc.openbsd": "usr/bin/nc.openbsd", "./usr/sbin/ip": "usr/sbin/ip",
+		"./usr/lib/x86_64-linux-gnu/libcurl.so.4": "usr/lib/x86_64-linux-gnu/libcurl.so.4", "./usr/share/doc/curl/copyright": "", "./usr/bin/": "",
+	} {
+		got, ok := inTestImage(from)
+		assert.Equal(t, want, got, from)
+		assert.Equal(t, want != "", ok, from)
+	}
+	busybox := plainFile("usr/bin/busybox", "#!/bin/sh\necho 'sh ls ip nc'\n")
+	found := map[string]entry{"usr/bin/busybox": busybox, "usr/sbin/ip": plainFile("usr/sbin/ip", ""), "usr/bin/nc": link("usr/bin/nc", "nc.openbsd")}
+	require.NoError(t, withBusybox(found))
+	assert.Equal(t, "busybox", found["usr/bin/sh"].header.Linkname)
+	assert.Equal(t, "nc.openbsd", found["usr/bin/nc"].header.Linkname, "what is there already stays")
+	assert.NotContains(t, found, "usr/bin/ip")
+	require.Error(t, withBusybox(map[string]entry{}))
+	l, err := layer(writeEntries(found))
+	require.NoError(t, err)
+	r, err := l.Uncompressed()
+	require.NoError(t, err)
+	modes := map[string]int64{}
+	for files := tar.NewReader(r); ; {
+		h, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		assert.NotContains(t, modes, h.Name, "twice")
+		modes[h.Name] = h.Mode
+	}
+	assert.EqualValues(t, 0o1777, modes["tmp/"])
+	assert.Contains(t, repositories(), "promoterE2eRegistry: "+release.Registry+"/e2e-test-images\n")
+	assert.Contains(t, repositories(), "gcRegistry: "+release.Registry+"\n", "the pause of the cluster")
 }
 
 func TestALibraryThatIsMissingIsFound(t *testing.T) {
@@ -215,10 +278,10 @@ func TestReadyProgramsAreKept(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(path, []byte(p.name+" "+p.version), 0o755))
 	}
-	named, err := o.collect(t.Context())
+	named, err := o.collect(t.Context(), programs())
 	require.NoError(t, err)
 	o.Programs = ""
-	kept, err := o.collect(t.Context())
+	kept, err := o.collect(t.Context(), programs())
 	require.NoError(t, err)
 	require.Len(t, kept, len(named))
 	for i := range kept {

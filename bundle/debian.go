@@ -29,12 +29,36 @@ const architecture = runtime.GOARCH
 type packageSet struct {
 	name     string
 	packages []string
+	// depends says to take all that these depend on, too.
+	depends bool
 	// keep is the path that a file of a package has in the image, if it is of use.
 	keep func(name string) (string, bool)
 	// links are made beside the packages' files, as a host's alternatives do.
 	links map[string]string
 	// files are texts that stand in none of the packages.
 	files map[string]string
+	// more adds what only the packages themselves can tell, if it is not nil.
+	more func(map[string]entry) error
+}
+
+// entry is a file of a layer.
+type entry struct {
+	header *tar.Header
+	data   []byte
+}
+
+// link is an entry of its own; names begin without a slash.
+func link(name, to string) entry {
+	return entry{header: &tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to, Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX}}
+}
+
+func plainFile(name, text string) entry {
+	return entry{&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text)), ModTime: epoch, Format: tar.FormatPAX}, []byte(text)}
+}
+
+// folder is an entry that is there without files; its name ends with a slash.
+func folder(name string, mode int64) entry {
+	return entry{header: &tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: mode, ModTime: epoch, Format: tar.FormatPAX}}
 }
 
 // nftSet has nft(8), iptables(8) and the libraries that they need: kube-proxy and
@@ -83,13 +107,13 @@ func (o Options) download(ctx context.Context, set *packageSet) ([]string, error
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	files, missing, err := o.listed(apt, dir, set.packages)
+	files, missing, err := o.listed(apt, dir, set)
 	if err != nil || len(missing) > 0 {
 		// What the lists name may be gone from the archive.
 		if text, err := apt("/", "-qq", "update"); err != nil {
 			return nil, fmt.Errorf("apt-get update for Debian's %s: %w: %s", release.Debian, err, bytes.TrimSpace(text))
 		}
-		if files, missing, err = o.listed(apt, dir, set.packages); err != nil {
+		if files, missing, err = o.listed(apt, dir, set); err != nil {
 			return nil, err
 		}
 	}
@@ -104,9 +128,13 @@ func (o Options) download(ctx context.Context, set *packageSet) ([]string, error
 
 // listed are the files of the packages in a folder, and the packages whose files
 // are not there yet.
-func (o Options) listed(apt aptGet, dir string, names []string) (files, missing []string, err error) {
+func (o Options) listed(apt aptGet, dir string, set *packageSet) (files, missing []string, err error) {
+	names, verb := set.packages, "download"
+	if set.depends {
+		verb = "install"
+	}
 	// Not in dir: apt leaves out what lies there already.
-	list, err := apt("/", append([]string{"--print-uris", "-qq", "download"}, names...)...)
+	list, err := apt("/", append([]string{"--print-uris", "-qq", "--no-install-recommends", verb}, names...)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("packages of %s: Debian's %s does not have all: %w: %s", strings.Join(names, " "), release.Debian, err, bytes.TrimSpace(list))
 	}
@@ -123,7 +151,7 @@ func (o Options) listed(apt aptGet, dir string, names []string) (files, missing 
 			missing = append(missing, name)
 		}
 	}
-	if len(files) != len(names) {
+	if len(files) < len(names) || !set.depends && len(files) != len(names) {
 		return nil, nil, fmt.Errorf("apt-get names %d files for the %d packages %s", len(files), len(names), strings.Join(names, " "))
 	}
 	slices.Sort(files)
@@ -183,10 +211,6 @@ func packageLayer(set *packageSet, packages []string) (v1.Layer, error) {
 
 // contents reads the packages, and returns what writes their part of an image.
 func (set *packageSet) contents(packages []string) (func(*tar.Writer) error, error) {
-	type entry struct {
-		header *tar.Header
-		data   []byte
-	}
 	found := map[string]entry{}
 	for _, deb := range packages {
 		text, err := exec.Command("dpkg-deb", "--fsys-tarfile", deb).Output()
@@ -210,12 +234,12 @@ func (set *packageSet) contents(packages []string) (func(*tar.Writer) error, err
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", filepath.Base(deb), err)
 			}
-			link := h.Linkname
-			if path.IsAbs(link) { // Debian 12's /lib64/ld-linux-x86-64.so.2 and the like
-				link = strings.Replace(link, "/lib/", "/usr/lib/", 1)
+			to := h.Linkname
+			if path.IsAbs(to) { // Debian 12's /lib64/ld-linux-x86-64.so.2 and the like
+				to = strings.Replace(to, "/lib/", "/usr/lib/", 1)
 			}
 			found[name] = entry{&tar.Header{
-				Name: name, Typeflag: h.Typeflag, Linkname: link, Mode: h.Mode & 0o755, Size: int64(len(data)), ModTime: epoch, Format: tar.FormatPAX,
+				Name: name, Typeflag: h.Typeflag, Linkname: to, Mode: h.Mode & 0o755, Size: int64(len(data)), ModTime: epoch, Format: tar.FormatPAX,
 			}, data}
 		}
 	}
@@ -229,15 +253,21 @@ func (set *packageSet) contents(packages []string) (func(*tar.Writer) error, err
 		return nil, err
 	}
 	for name, target := range set.links {
-		found[name] = entry{header: &tar.Header{
-			Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX,
-		}}
+		found[name] = link(name, target)
 	}
 	for name, text := range set.files {
-		found[name] = entry{&tar.Header{
-			Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text)), ModTime: epoch, Format: tar.FormatPAX,
-		}, []byte(text)}
+		found[name] = plainFile(name, text)
 	}
+	if set.more != nil {
+		if err := set.more(found); err != nil {
+			return nil, err
+		}
+	}
+	return writeEntries(found), nil
+}
+
+// writeEntries writes files, and the links that Debian has beside /usr.
+func writeEntries(found map[string]entry) func(*tar.Writer) error {
 	names := make([]string, 0, len(found))
 	for name := range found {
 		names = append(names, name)
@@ -246,12 +276,12 @@ func (set *packageSet) contents(packages []string) (func(*tar.Writer) error, err
 	return func(w *tar.Writer) error {
 		seen := map[string]bool{}
 		for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
-			if err := w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeSymlink, Linkname: "usr/" + dir, Mode: 0o777, ModTime: epoch, Format: tar.FormatPAX}); err != nil {
+			if err := w.WriteHeader(link(dir, "usr/"+dir).header); err != nil {
 				return err
 			}
 		}
 		for _, name := range names {
-			if err := folders(w, seen, name); err != nil {
+			if err := folders(w, seen, strings.TrimSuffix(name, "/")); err != nil {
 				return err
 			}
 			if err := w.WriteHeader(found[name].header); err != nil {
@@ -262,7 +292,7 @@ func (set *packageSet) contents(packages []string) (func(*tar.Writer) error, err
 			}
 		}
 		return nil
-	}, nil
+	}
 }
 
 // inImage is the path that a file of a package has in an image, where only

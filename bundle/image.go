@@ -51,7 +51,6 @@ func images() []imageSpec {
 
 // image makes an image; equal programs and packages give equal bytes.
 func (o Options) image(s imageSpec, programs []program, packages map[string][]string) (v1.Image, error) {
-	image := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
 	var layers []v1.Layer
 	if s.packages != nil && packages != nil {
 		layer, err := packageLayer(s.packages, packages[s.packages.name])
@@ -71,6 +70,12 @@ func (o Options) image(s imageSpec, programs []program, packages map[string][]st
 		}
 		layers = append(layers, layer)
 	}
+	return imageOf(layers, v1.Config{Entrypoint: s.entrypoint})
+}
+
+// imageOf makes an image of layers.
+func imageOf(layers []v1.Layer, c v1.Config) (v1.Image, error) {
+	image := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
 	image, err := mutate.AppendLayers(image, layers...)
 	if err != nil {
 		return nil, err
@@ -81,7 +86,7 @@ func (o Options) image(s imageSpec, programs []program, packages map[string][]st
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", architecture
-	config.Config.Entrypoint = s.entrypoint
+	config.Config = c
 	config.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	return mutate.ConfigFile(image, config)
 }

@@ -24,21 +24,28 @@ type program struct {
 	ldflags     string
 	// static says that a part of it is in C, and is to need no library.
 	static bool
-	path   string // where it was found
+	// test says that it is the package's test, as a program.
+	test bool
+	path string // where it was found
+}
+
+// kubernetesProgram is one of the module of Kubernetes itself.
+func kubernetesProgram(name, folder, pkg string) program {
+	const version = "-X k8s.io/component-base/version."
+	minor := strings.Split(strings.TrimPrefix(release.Kubernetes, "v"), ".")
+	return program{
+		name: name, version: release.Kubernetes, folder: folder, module: "kubernetes", pkg: "k8s.io/kubernetes/" + pkg,
+		ldflags: fmt.Sprintf("%sgitVersion=%s %sgitMajor=%s %sgitMinor=%s %sgitTreeState=clean", version, release.Kubernetes, version, minor[0], version, minor[1], version),
+	}
 }
 
 func programs() []program {
 	var all []program
-	const version = "-X k8s.io/component-base/version."
-	minor := strings.Split(strings.TrimPrefix(release.Kubernetes, "v"), ".")
 	for _, p := range []struct{ name, folder string }{
 		{"kubeadm", "kubernetes"}, {"kubelet", "kubernetes"}, {"kubectl", "kubernetes"},
 		{"kube-apiserver", ""}, {"kube-controller-manager", ""}, {"kube-scheduler", ""}, {"kube-proxy", ""},
 	} {
-		all = append(all, program{
-			name: p.name, version: release.Kubernetes, folder: p.folder, module: "kubernetes", pkg: "k8s.io/kubernetes/cmd/" + p.name,
-			ldflags: fmt.Sprintf("%sgitVersion=%s %sgitMajor=%s %sgitMinor=%s %sgitTreeState=clean", version, release.Kubernetes, version, minor[0], version, minor[1], version),
-		})
+		all = append(all, kubernetesProgram(p.name, p.folder, "cmd/"+p.name))
 	}
 	const containerd = "github.com/containerd/containerd/v2/"
 	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "ctr"} {
@@ -73,10 +80,10 @@ func programs() []program {
 	)
 }
 
-// collect finds all programs, and builds those that are nowhere to be found. The
+// collect finds programs, and builds those that are nowhere to be found. The
 // user's own are kept with those, so that he names their folder once.
-func (o Options) collect(ctx context.Context) ([]program, error) {
-	all := programs()
+func (o Options) collect(ctx context.Context, all []program) ([]program, error) {
+	var missing Missing
 	for i := range all {
 		p := &all[i]
 		kept := filepath.Join(o.Cache, "programs", p.name+"-"+p.version)
@@ -90,10 +97,17 @@ func (o Options) collect(ctx context.Context) ([]program, error) {
 		if _, err := os.Stat(p.path); err == nil {
 			continue
 		}
+		if o.Ready && p.module != own {
+			missing = append(missing, p.name+" "+p.version)
+			continue
+		}
 		o.Say("building %s %s from its module; the first programs of a module take minutes", p.name, p.version)
 		if err := o.build(ctx, p); err != nil {
 			return nil, fmt.Errorf("build %s %s: %w", p.name, p.version, err)
 		}
+	}
+	if len(missing) > 0 {
+		return nil, missing
 	}
 	return all, nil
 }
@@ -144,8 +158,12 @@ func (o Options) build(ctx context.Context, p *program) error {
 	if p.static {
 		cgo, flags = "CGO_ENABLED=1", flags+" -linkmode external -extldflags -static"
 	}
-	cmd := exec.CommandContext(ctx, "nice", "-n", "15", "go", "build", "-C", filepath.Join(o.Tools, p.module), "-trimpath",
-		"-buildvcs=false", "-tags", "netgo,osusergo", "-ldflags", flags, "-o", p.path+".new", p.pkg)
+	args := []string{"-n", "15", "go", "build", "-C", filepath.Join(o.Tools, p.module)}
+	if p.test {
+		args = []string{"-n", "15", "go", "test", "-C", filepath.Join(o.Tools, p.module), "-c", "-vet=off"}
+	}
+	cmd := exec.CommandContext(ctx, "nice", append(args, "-trimpath",
+		"-buildvcs=false", "-tags", "netgo,osusergo", "-ldflags", flags, "-o", p.path+".new", p.pkg)...)
 	cmd.Env = append(os.Environ(), cgo, "GOWORK=off") // the tools are no part of a workspace around them
 	if text, err := cmd.CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
