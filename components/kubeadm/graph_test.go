@@ -13,7 +13,10 @@ import (
 	"github.com/halinux/halinux/tests/graph"
 )
 
-func run(t *testing.T, a *KubeadmClusterArgs, more func(*KubeadmCluster), opts ...pulumi.ResourceOption) map[string]pulumi.MockResourceArgs {
+// registered are the resources of a program, by name.
+type registered map[string]pulumi.MockResourceArgs
+
+func run(t *testing.T, a *KubeadmClusterArgs, more func(*KubeadmCluster), opts ...pulumi.ResourceOption) registered {
 	t.Helper()
 	return graph.Of(t, func(ctx *pulumi.Context) error {
 		c, err := NewKubeadmCluster(ctx, "kubernetes", a, opts...)
@@ -24,41 +27,44 @@ func run(t *testing.T, a *KubeadmClusterArgs, more func(*KubeadmCluster), opts .
 	})
 }
 
+// dependencies are what a resource of the cluster waits for.
+func (r registered) dependencies(t *testing.T, name string) string {
+	t.Helper()
+	args, ok := r["kubernetes-"+name]
+	require.True(t, ok, "%s is missing", name)
+	return strings.Join(args.RegisterRPC.GetDependencies(), " ") + " "
+}
+
+func (r registered) waits(t *testing.T, name, before string) {
+	t.Helper()
+	assert.Contains(t, r.dependencies(t, name), "::kubernetes-"+before+" ", "%s waits for %s", name, before)
+}
+
 func TestGraph(t *testing.T) {
 	resources := run(t, example(), nil, pulumi.Protect(true))
 	require.Equal(t, Type, resources["kubernetes"].TypeToken)
-	dependencies := func(name string) string {
-		t.Helper()
-		r, ok := resources["kubernetes-"+name]
-		require.True(t, ok, "%s is missing", name)
-		return strings.Join(r.RegisterRPC.GetDependencies(), " ") + " "
-	}
-	waits := func(name, before string) {
-		t.Helper()
-		assert.Contains(t, dependencies(name), "::kubernetes-"+before+" ", "%s waits for %s", name, before)
-	}
 	for _, h := range []string{"master1", "master2", "master3", "worker1", "worker2"} {
-		waits(h+"-runtime", h+"-kubernetes-preflight")
-		waits(h+"-kubernetes", h+"-runtime")
+		resources.waits(t, h+"-runtime", h+"-kubernetes-preflight")
+		resources.waits(t, h+"-kubernetes", h+"-runtime")
 		for _, o := range []string{"master1", "master2", "worker1"} {
 			if o != h {
-				assert.NotContains(t, dependencies(h+"-kubernetes"), o, "hosts are prepared side by side")
+				assert.NotContains(t, resources.dependencies(t, h+"-kubernetes"), o, "hosts are prepared side by side")
 			}
 		}
 	}
-	waits("master2-control-plane", "master1-control-plane")
-	waits("master3-control-plane", "master2-control-plane")
+	resources.waits(t, "master2-control-plane", "master1-control-plane")
+	resources.waits(t, "master3-control-plane", "master2-control-plane")
 	for _, h := range []string{"worker1", "worker2"} {
-		waits(h+"-worker", "master1-control-plane")
-		waits(h+"-worker", h+"-kubernetes")
-		assert.NotContains(t, dependencies(h+"-worker"), "master2", "a worker needs one control plane")
+		resources.waits(t, h+"-worker", "master1-control-plane")
+		resources.waits(t, h+"-worker", h+"-kubernetes")
+		assert.NotContains(t, resources.dependencies(t, h+"-worker"), "master2", "a worker needs one control plane")
 	}
-	waits("master1-nodes", "master1-certificates")
+	resources.waits(t, "master1-nodes", "master1-certificates")
 	for _, h := range []string{"master1", "master2", "master3"} {
-		waits(h+"-certificates", h+"-control-plane")
+		resources.waits(t, h+"-certificates", h+"-control-plane")
 	}
-	waits("master1-flannel", "master1-nodes")
-	assert.NotContains(t, dependencies("master2-control-plane"), "flannel", "the overlay holds nobody up")
+	resources.waits(t, "master1-flannel", "master1-nodes")
+	assert.NotContains(t, resources.dependencies(t, "master2-control-plane"), "flannel", "the overlay holds nobody up")
 	for name, r := range resources {
 		if name != "kubernetes" {
 			assert.True(t, strings.HasSuffix(r.RegisterRPC.GetParent(), Type+"::kubernetes"), name)
@@ -71,21 +77,15 @@ func TestGraph(t *testing.T) {
 // has the snapshot.
 func TestGraphOfARestore(t *testing.T) {
 	resources := run(t, exampleOther(), nil)
-	waits := func(name, before string) {
-		t.Helper()
-		r, ok := resources["kubernetes-"+name]
-		require.True(t, ok, "%s is missing", name)
-		assert.Contains(t, strings.Join(r.RegisterRPC.GetDependencies(), " ")+" ", "::kubernetes-"+before+" ", "%s waits for %s", name, before)
-	}
 	for _, h := range []string{"master1", "master2", "master3"} {
-		waits(h+"-restore-preflight", h+"-kubernetes")
-		waits(h+"-restore", h+"-restore-preflight")
-		waits("master2-control-plane", h+"-restore")
+		resources.waits(t, h+"-restore-preflight", h+"-kubernetes")
+		resources.waits(t, h+"-restore", h+"-restore-preflight")
+		resources.waits(t, "master2-control-plane", h+"-restore")
 	}
-	waits("master1-control-plane", "master2-control-plane")
-	waits("master3-control-plane", "master1-control-plane")
-	waits("master2-restored", "master3-control-plane")
-	waits("worker1-worker", "master2-control-plane")
+	resources.waits(t, "master1-control-plane", "master2-control-plane")
+	resources.waits(t, "master3-control-plane", "master1-control-plane")
+	resources.waits(t, "master2-restored", "master3-control-plane")
+	resources.waits(t, "worker1-worker", "master2-control-plane")
 }
 
 // An upgrade goes one control plane after the other, then one group of workers
@@ -95,27 +95,17 @@ func TestGraphOfAnUpgrade(t *testing.T) {
 	a.Version, a.Upgrade = "v1.36.3", &Upgrade{From: "v1.35.4", Workers: 2}
 	a.Workers = append(a.Workers, aHost("spare1", "10.10.0.71"))
 	resources := run(t, a, nil)
-	dependencies := func(name string) string {
-		t.Helper()
-		r, ok := resources["kubernetes-"+name]
-		require.True(t, ok, "%s is missing", name)
-		return strings.Join(r.RegisterRPC.GetDependencies(), " ") + " "
-	}
-	waits := func(name, before string) {
-		t.Helper()
-		assert.Contains(t, dependencies(name), "::kubernetes-"+before+" ", "%s waits for %s", name, before)
-	}
-	waits("master1-upgrade", "master1-kubernetes")
-	waits("master1-control-plane", "master1-upgrade")
-	waits("master2-upgrade", "master1-control-plane")
-	waits("master3-upgrade", "master2-control-plane")
+	resources.waits(t, "master1-upgrade", "master1-kubernetes")
+	resources.waits(t, "master1-control-plane", "master1-upgrade")
+	resources.waits(t, "master2-upgrade", "master1-control-plane")
+	resources.waits(t, "master3-upgrade", "master2-control-plane")
 	for _, w := range []string{"worker1", "worker2", "spare1"} {
-		waits(w+"-upgrade", "master3-control-plane")
-		waits(w+"-worker", w+"-upgrade")
+		resources.waits(t, w+"-upgrade", "master3-control-plane")
+		resources.waits(t, w+"-worker", w+"-upgrade")
 	}
-	assert.NotContains(t, dependencies("worker2-upgrade"), "worker1-", "they are one group")
-	waits("spare1-upgrade", "worker1-worker")
-	waits("spare1-upgrade", "worker2-worker")
+	assert.NotContains(t, resources.dependencies(t, "worker2-upgrade"), "worker1-", "they are one group")
+	resources.waits(t, "spare1-upgrade", "worker1-worker")
+	resources.waits(t, "spare1-upgrade", "worker2-worker")
 }
 
 func TestSecretsAreNeverPlain(t *testing.T) {

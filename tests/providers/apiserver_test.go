@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/halinux/halinux/components/kubeadm/release"
+	"github.com/halinux/halinux/tests/bundled"
 )
 
 // apiServer is a cluster without nodes and controllers: etcd and a kube-apiserver
@@ -39,25 +40,10 @@ type apiServer struct {
 // token is the administrator's.
 const token = "for-the-test-only"
 
-// program is one of PATH, else that which `make bundle` keeps.
-func program(t *testing.T, name, version string) string {
-	t.Helper()
-	if path, err := exec.LookPath(name); err == nil {
-		return path
-	}
-	home, err := os.UserHomeDir()
-	require.NoError(t, err)
-	path := filepath.Join(home, ".cache", "halinux", "programs", name+"-"+version)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIP: no %s on PATH, and none that `make bundle` has built (%v)", name, err)
-	}
-	return path
-}
-
 // startAPIServer starts the programs.
 func startAPIServer(t *testing.T) *apiServer {
 	t.Helper()
-	etcdProgram, apiProgram := program(t, "etcd", release.Etcd), program(t, "kube-apiserver", release.Kubernetes)
+	etcdProgram, apiProgram := bundled.Program(t, "etcd", release.Etcd), bundled.Program(t, "kube-apiserver", release.Kubernetes)
 	dir := t.TempDir()
 	a := &apiServer{t: t, port: freePort(t)}
 	clients, peers := freePort(t), freePort(t)

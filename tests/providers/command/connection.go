@@ -81,13 +81,13 @@ func (c *connection) tcp() (net.Conn, error) {
 // handshake makes one attempt at a connection. Only the TCP part of it is
 // bounded by the time limit of a dial.
 func (c *connection) handshake(l log, config *ssh.ClientConfig, open func() (net.Conn, error)) (*ssh.Client, error) {
-	server := l.engine.server
+	server := l.server
 	server.attempts.Add(1)
 	stream, err := open()
 	if err != nil {
 		return nil, err
 	}
-	l.engine.keep(stream)
+	l.engine.Keep(stream)
 	conn, channels, requests, err := ssh.NewClientConn(stream, c.endpoint(), config)
 	if err != nil {
 		return nil, errors.Join(err, ignoreClosed(stream.Close()))
@@ -153,7 +153,7 @@ func (c *connection) config(l log) (*ssh.ClientConfig, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reach the SSH agent: %w", err)
 		}
-		l.engine.keep(conn)
+		l.engine.Keep(conn)
 		config.Auth = append(config.Auth, ssh.PublicKeysCallback(agent.NewClient(conn).Signers))
 	}
 	return config, nil

@@ -72,7 +72,7 @@ func (p *provider) again(ctx context.Context, urn resource.URN, work func() erro
 		case !apierrors.IsNotFound(last):
 			return false, last
 		}
-		p.say(ctx, urn, diag.Info, true, fmt.Sprintf("Retry; creation failed: %v", last))
+		p.Status(ctx, urn, diag.Info, fmt.Sprintf("Retry; creation failed: %v", last))
 		return false, nil
 	})
 	if wait.Interrupted(err) {
@@ -131,9 +131,9 @@ func (s *Server) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*pul
 	if !req.GetPreview() && p.cluster == nil {
 		return nil, fmt.Errorf("configured Kubernetes cluster is unreachable: %s", p.why)
 	}
-	news, err := unmarshal(req.GetProperties())
+	news, err := read(urn.Name(), "inputs", req.GetProperties())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read inputs: %w", urn.Name(), err)
+		return nil, err
 	}
 	inputs, err := toObject(news, k)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Server) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*pul
 	if req.GetPreview() && (hasUnknown(inputs.Object) || k.patch || !p.known(k)) {
 		return asTheyAre, nil
 	}
-	ctx, cancel := p.operation(ctx)
+	ctx, cancel := p.Operation(ctx, 0)
 	defer cancel()
 	manager, err := p.manager(inputs, "")
 	if err != nil {
@@ -212,13 +212,13 @@ func (s *Server) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*pul
 	if !req.GetPreview() && p.cluster == nil {
 		return nil, fmt.Errorf("configured Kubernetes cluster is unreachable: %s", p.why)
 	}
-	olds, err := unmarshal(req.GetOlds())
+	olds, err := read(urn.Name(), "state", req.GetOlds())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read state: %w", urn.Name(), err)
+		return nil, err
 	}
-	news, err := unmarshal(req.GetNews())
+	news, err := read(urn.Name(), "inputs", req.GetNews())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read inputs: %w", urn.Name(), err)
+		return nil, err
 	}
 	inputs, err := toObject(news, k)
 	if err != nil {
@@ -240,7 +240,7 @@ func (s *Server) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*pul
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := p.operation(ctx)
+	ctx, cancel := p.Operation(ctx, 0)
 	defer cancel()
 	failed := func(err error) error { return fmt.Errorf("update of resource %q failed: %w", urn, err) }
 	objects, err := p.objects(k, old)
@@ -344,7 +344,7 @@ func (p *provider) ready(ctx context.Context, urn resource.URN, k kind, inputs, 
 			return false, err
 		}
 		if why != result.Message {
-			p.say(ctx, urn, diag.Info, true, result.Message)
+			p.Status(ctx, urn, diag.Info, result.Message)
 		}
 		why = result.Message
 		switch result.Status {
@@ -399,7 +399,7 @@ func (s *Server) Read(ctx context.Context, req *pulumirpc.ReadRequest) (*pulumir
 		return nil, err
 	}
 	if p.cluster == nil {
-		p.say(ctx, urn, diag.Warning, false, "configured Kubernetes cluster is unreachable: "+p.why)
+		p.Log(ctx, urn, diag.Warning, "configured Kubernetes cluster is unreachable: "+p.why)
 		switch {
 		case p.settings.deleteUnreachable:
 			return &pulumirpc.ReadResponse{}, nil
@@ -408,13 +408,13 @@ func (s *Server) Read(ctx context.Context, req *pulumirpc.ReadRequest) (*pulumir
 		}
 		return nil, errors.New("failed to read resource state due to unreachable cluster. If the cluster was deleted, you can remove this resource from Pulumi state by rerunning the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to \"true\"")
 	}
-	olds, err := unmarshal(req.GetProperties())
+	olds, err := read(urn.Name(), "state", req.GetProperties())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read state: %w", urn.Name(), err)
+		return nil, err
 	}
-	from, err := unmarshal(req.GetInputs())
+	from, err := read(urn.Name(), "inputs", req.GetInputs())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read inputs: %w", urn.Name(), err)
+		return nil, err
 	}
 	inputs, err := toObject(from, k)
 	if err != nil {
@@ -429,7 +429,7 @@ func (s *Server) Read(ctx context.Context, req *pulumirpc.ReadRequest) (*pulumir
 	namespace, name := splitID(req.GetId())
 	at := &unstructured.Unstructured{Object: map[string]any{}}
 	at.SetNamespace(namespace)
-	ctx, cancel := p.operation(ctx)
+	ctx, cancel := p.Operation(ctx, 0)
 	defer cancel()
 	objects, err := p.objects(k, at)
 	if meta.IsNoMatchError(err) {
@@ -477,21 +477,21 @@ func (s *Server) Delete(ctx context.Context, req *pulumirpc.DeleteRequest) (*emp
 		return nil, err
 	}
 	if p.cluster == nil {
-		p.say(ctx, urn, diag.Warning, false, "configured Kubernetes cluster is unreachable: "+p.why)
+		p.Log(ctx, urn, diag.Warning, "configured Kubernetes cluster is unreachable: "+p.why)
 		if p.settings.deleteUnreachable {
 			return &emptypb.Empty{}, nil
 		}
 		return nil, errors.New("configured Kubernetes cluster is unreachable. If the cluster was deleted, you can remove this resource from Pulumi state by rerunning the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to \"true\"")
 	}
-	olds, err := unmarshal(req.GetProperties())
+	olds, err := read(urn.Name(), "state", req.GetProperties())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read state: %w", urn.Name(), err)
+		return nil, err
 	}
 	said, live, manager, err := fromState(olds, k)
 	if err != nil {
 		return nil, fmt.Errorf("%s: read state: %w", urn.Name(), err)
 	}
-	ctx, cancel := p.operation(ctx)
+	ctx, cancel := p.Operation(ctx, 0)
 	defer cancel()
 	objects, err := p.objects(k, live)
 	if meta.IsNoMatchError(err) {

@@ -48,13 +48,13 @@ func (s *Server) CheckConfig(_ context.Context, req *pulumirpc.CheckRequest) (*p
 // and is given now; else the server of the kubeconfig's current cluster, and a
 // kubeconfig that is not known yet counts as another.
 func (s *Server) DiffConfig(_ context.Context, req *pulumirpc.DiffRequest) (*pulumirpc.DiffResponse, error) {
-	olds, err := unmarshal(req.GetOlds())
+	olds, err := read("the provider", "old arguments", req.GetOlds())
 	if err != nil {
-		return nil, fmt.Errorf("read old arguments: %w", err)
+		return nil, err
 	}
-	news, err := unmarshal(req.GetNews())
+	news, err := read("the provider", "arguments", req.GetNews())
 	if err != nil {
-		return nil, fmt.Errorf("read arguments: %w", err)
+		return nil, err
 	}
 	olds, news = bare(olds), bare(news)
 	diff := olds.Diff(news)
@@ -160,9 +160,9 @@ func kubeconfig(given string) (*api.Config, error) {
 // then happens depends on what is asked.
 func (s *Server) Configure(ctx context.Context, req *pulumirpc.ConfigureRequest) (*pulumirpc.ConfigureResponse, error) {
 	p := providerOf(ctx)
-	args, err := unmarshal(req.GetArgs())
+	args, err := read("the provider", "arguments", req.GetArgs())
 	if err != nil {
-		return nil, fmt.Errorf("read arguments: %w", err)
+		return nil, err
 	}
 	args = bare(args)
 	value := func(name resource.PropertyKey) string { return text(args, name) }

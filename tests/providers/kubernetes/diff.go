@@ -57,16 +57,16 @@ func (s *Server) Check(ctx context.Context, req *pulumirpc.CheckRequest) (*pulum
 		return nil, err
 	}
 	if p.why != "" && p.settings.skipUpdateUnreachable {
-		p.say(ctx, urn, diag.Warning, false, "Cluster is unreachable but skipUpdateUnreachable flag is set to true, skipping...")
+		p.Log(ctx, urn, diag.Warning, "Cluster is unreachable but skipUpdateUnreachable flag is set to true, skipping...")
 		return &pulumirpc.CheckResponse{Inputs: req.GetOlds()}, nil
 	}
-	olds, err := unmarshal(req.GetOlds())
+	olds, err := read(urn.Name(), "old inputs", req.GetOlds())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read old inputs: %w", urn.Name(), err)
+		return nil, err
 	}
-	news, err := unmarshal(req.GetNews())
+	news, err := read(urn.Name(), "inputs", req.GetNews())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read inputs: %w", urn.Name(), err)
+		return nil, err
 	}
 	inputs, err := toObject(news, k)
 	if err != nil {
@@ -131,13 +131,13 @@ func (s *Server) Diff(ctx context.Context, req *pulumirpc.DiffRequest) (*pulumir
 	if err != nil {
 		return nil, err
 	}
-	olds, err := unmarshal(req.GetOlds())
+	olds, err := read(urn.Name(), "state", req.GetOlds())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read state: %w", urn.Name(), err)
+		return nil, err
 	}
-	news, err := unmarshal(req.GetNews())
+	news, err := read(urn.Name(), "inputs", req.GetNews())
 	if err != nil {
-		return nil, fmt.Errorf("%s: read inputs: %w", urn.Name(), err)
+		return nil, err
 	}
 	said, live, _, err := fromState(olds, k)
 	if err != nil {
