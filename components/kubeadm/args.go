@@ -69,6 +69,15 @@ type KubeadmClusterArgs struct {
 	PodSecurity string
 	// Audit is what API servers note of requests.
 	Audit Audit
+	// EncryptionKeys are the names of the keys that secrets are encrypted with in
+	// etcd (kubernetes.io, Encrypting Confidential Data at Rest): the first one
+	// writes, and all are read. A new name in front of the others makes a new key,
+	// and the run that follows takes the cluster to it: all API servers learn to read
+	// it, then all write with it, then every secret is written anew. After that, the
+	// names behind it may be taken out; before, that is refused. With the name goes
+	// the key: a snapshot of etcd that was taken before needs it still. Default
+	// [key1], the key that every cluster begins with.
+	EncryptionKeys []string
 	// Snapshots are copies of what etcd holds. Default: none are taken.
 	Snapshots Snapshots
 	// SnapshotStore is the host that Snapshots.CopyTo names.

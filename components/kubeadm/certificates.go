@@ -11,7 +11,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -170,9 +169,7 @@ func newAuthorities(now time.Time) (string, error) {
 		return "", err
 	}
 	parts[serviceAccountPub] = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
-	secret := make([]byte, 32)
-	rand.Read(secret)
-	parts[encryptionKey] = base64.StdEncoding.EncodeToString(secret)
+	parts[encryptionKey] = newKey()
 	all, err := json.Marshal(parts)
 	return string(all), err
 }

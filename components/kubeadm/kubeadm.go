@@ -66,7 +66,16 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	s, err := plan(args, func(part string) pulumi.StringInput { return authorities.part(part) }, func(node string) pulumi.StringInput {
+	keys, err := args.keepKeys(ctx, name, c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	s, err := plan(args, func(part string) pulumi.StringInput {
+		if key, ok := keys[part]; ok {
+			return key
+		}
+		return authorities.part(part)
+	}, func(node string) pulumi.StringInput {
 		return authorities.secrets.ApplyT(func(all string) (string, error) {
 			return joinKubeconfig(args.name(), "https://"+args.Endpoint.String(), node, all)
 		}).(pulumi.StringOutput)
@@ -100,6 +109,14 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		}
 	}
 	for _, m := range s.controlPlanes {
+		if len(s.readers[m.host]) == 0 {
+			continue
+		}
+		if before, err = apply(m.host, s.readers[m.host], before); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range s.controlPlanes {
 		if before, err = apply(m.host, append(s.upgrade[m.host], m.phase), before); err != nil {
 			return nil, err
 		}
@@ -121,6 +138,11 @@ func NewKubeadmCluster(ctx *pulumi.Context, name string, args *KubeadmClusterArg
 		return nil, err
 	}
 	all := slices.Clone(before)
+	if len(s.encryption) > 0 {
+		if _, err = apply(args.ControlPlanes[0].Name, s.encryption, before); err != nil {
+			return nil, err
+		}
+	}
 	if args.Snapshots.Every > 0 {
 		// Not while the next one is becoming a member.
 		if err := c.snapshots(ctx, name, args, before, apply); err != nil {

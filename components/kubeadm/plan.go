@@ -35,12 +35,14 @@ type steps struct {
 	prepare       map[string][]host.Phase
 	mayRestore    map[string]host.Phase // of control planes; with Restore alone, and so are the next two
 	restore       map[string]host.Phase
+	readers       map[string][]host.Phase // of control planes, one after the other, before controlPlanes; or none
 	upgrade       map[string][]host.Phase // of nodes, each before the phase that makes it one; or none
 	controlPlanes []hostPhase
 	restored      []host.Phase          // on the one that had the snapshot
 	certificates  map[string]host.Phase // of control planes, side by side
 	workers       map[string]host.Phase
 	labels        map[string]host.Phase // of nodes that have some, when they are known
+	encryption    []host.Phase          // on the first control plane, after all of them; or none
 	cluster       []host.Phase          // on the first control plane: what the cluster itself is told
 	taints        []host.Phase          // there, when all nodes are known; or none
 	systemPods    host.Phase            // there, at the end: they run on all nodes
@@ -54,7 +56,7 @@ type hostPhase struct {
 // plan returns what to do on which host. Equal arguments give equal steps. part is
 // one of the authorities' parts, join what a worker of this name joins with.
 func plan(a *KubeadmClusterArgs, part, join func(string) pulumi.StringInput) (*steps, error) {
-	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, labels: map[string]host.Phase{}, upgrade: map[string][]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
+	s := &steps{preflight: map[string]host.Phase{}, certificates: map[string]host.Phase{}, mayRestore: map[string]host.Phase{}, restore: map[string]host.Phase{}, readers: map[string][]host.Phase{}, labels: map[string]host.Phase{}, upgrade: map[string][]host.Phase{}, prepare: map[string][]host.Phase{}, workers: map[string]host.Phase{}}
 	masters, workers := host.Names(a.ControlPlanes), host.Names(a.Workers)
 	for _, h := range slices.Concat(masters, workers) {
 		master := slices.Contains(masters, h)
@@ -84,6 +86,9 @@ func plan(a *KubeadmClusterArgs, part, join func(string) pulumi.StringInput) (*s
 	for _, h := range masters {
 		p, err := a.controlPlanePhase(h, part)
 		if err != nil {
+			return nil, err
+		}
+		if s.readers[h], err = a.encryptionReaderPhase(h, part); err != nil {
 			return nil, err
 		}
 		if h == a.makes() {
@@ -131,6 +136,9 @@ func plan(a *KubeadmClusterArgs, part, join func(string) pulumi.StringInput) (*s
 	}
 	access, err := a.accessPhase()
 	if err != nil {
+		return nil, err
+	}
+	if s.encryption, err = a.encryptionPhase(); err != nil {
 		return nil, err
 	}
 	gone, err := a.gonePhase()
@@ -400,9 +408,15 @@ var reactions = map[string]reaction{
 
 func (a *KubeadmClusterArgs) reaction() reaction { return reactions[cmp.Or(a.Reaction, "normal")] }
 
-// serverConfig are the API server's own files and the flags that name them. A
-// name holds the content's checksum: the server reads a file at its start alone,
-// and a new name is what starts it anew.
+// serverFile is one of the API server's own files. Its name holds the content's
+// checksum: the server reads a file at its start alone, and a new name is what
+// starts it anew.
+func serverFile(name, content string) host.File {
+	sum := sha256.Sum256([]byte(content))
+	return host.File{Path: fmt.Sprintf("%s/%s-%s.yaml", serverFiles, name, hex.EncodeToString(sum[:4])), Content: content, Mode: 0o600}
+}
+
+// serverConfig are the API server's own files and the flags that name them.
 func (a *KubeadmClusterArgs) serverConfig() ([]host.File, []argument, error) {
 	admission, err := host.Render(phases, "phases/control-plane/admission.yaml.tmpl", map[string]any{"Level": cmp.Or(a.PodSecurity, "baseline")})
 	if err != nil {
@@ -412,15 +426,18 @@ func (a *KubeadmClusterArgs) serverConfig() ([]host.File, []argument, error) {
 	if audit == "" {
 		audit = host.Embedded(phases, "/", "phases/control-plane/audit.yaml").Content
 	}
+	encryption, err := encryptionConfig(a.encryptionKeys())
+	if err != nil {
+		return nil, nil, err
+	}
 	var files []host.File
 	var args []argument
 	for _, f := range []struct{ flag, name, content string }{
 		{"admission-control-config-file", "admission", admission},
 		{"audit-policy-file", "audit", audit},
-		{"encryption-provider-config", "encryption", host.Embedded(phases, "/", "phases/control-plane/encryption.yaml").Content},
+		{"encryption-provider-config", "encryption", encryption},
 	} {
-		sum := sha256.Sum256([]byte(f.content))
-		file := host.File{Path: fmt.Sprintf("%s/%s-%s.yaml", serverFiles, f.name, hex.EncodeToString(sum[:4])), Content: f.content, Mode: 0o600}
+		file := serverFile(f.name, f.content)
 		files, args = append(files, file), append(args, argument{f.flag, file.Path})
 	}
 	args = append(args,
@@ -454,8 +471,9 @@ func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulum
 		"Repository": release.Registry, "Pods": a.pods(), "Services": a.services(), "Domain": a.domain(), "ServerNames": a.serverNames(h),
 		"DNSTag": release.CoreDNS, "EtcdTag": release.Etcd, "Proxy": a.proxy(), "KubeletArgs": a.kubeletArgs(h), "Taints": a.Nodes[h].Taints,
 	}
-	secrets := map[string]pulumi.StringInput{"encryption-key": part(encryptionKey)}
-	files = append(files, host.Embedded(phases, lib+"etcd-members", "phases/control-plane/etcd-members.sh").Executable())
+	secrets := a.keySecrets(part)
+	files = append(files, host.Embedded(phases, lib+"etcd-members", "phases/control-plane/etcd-members.sh").Executable(),
+		host.Embedded(phases, lib+"encryption-keys", "phases/control-plane/encryption-keys.sh").Executable())
 	for _, name := range pkiFiles {
 		mark := strings.ReplaceAll(name, "/", "-")
 		files = append(files, host.File{Path: "/etc/kubernetes/pki/" + name, Content: "[secret " + mark + "]\n"})
@@ -476,7 +494,7 @@ func (a *KubeadmClusterArgs) controlPlanePhase(h string, part func(string) pulum
 	if h == a.makes() {
 		first = "yes"
 	}
-	p.Vars = map[string]string{"address": a.address(h), "endpoint": a.Endpoint.String(), "peers": strings.Join(a.peers(h), " "), "first": first}
+	p.Vars = map[string]string{"address": a.address(h), "endpoint": a.Endpoint.String(), "peers": strings.Join(a.peers(h), " "), "first": first, "keys": a.keyNames()}
 	if len(a.Gone) > 0 {
 		p.Vars["gone"] = strings.Join(a.Gone, " ")
 	}

@@ -105,6 +105,11 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 			all = append(all, stepPhase{"upgrade", h, p})
 		}
 	}
+	for _, h := range slices.Sorted(maps.Keys(s.readers)) {
+		for _, p := range s.readers[h] {
+			all = append(all, stepPhase{"encryption", h, p})
+		}
+	}
 	for _, p := range s.controlPlanes {
 		all = append(all, stepPhase{"control planes", p.host, p.phase})
 	}
@@ -131,6 +136,9 @@ func phasesOf(t *testing.T, a *KubeadmClusterArgs) []stepPhase {
 	}
 	for _, h := range slices.Sorted(maps.Keys(s.labels)) {
 		all = append(all, stepPhase{"labels", h, s.labels[h]})
+	}
+	for _, p := range s.encryption {
+		all = append(all, stepPhase{"encryption", a.ControlPlanes[0].Name, p})
 	}
 	for _, p := range slices.Concat(s.cluster, s.taints, []host.Phase{s.systemPods}) {
 		all = append(all, stepPhase{"cluster", a.ControlPlanes[0].Name, p})

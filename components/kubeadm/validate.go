@@ -64,6 +64,7 @@ func (a *KubeadmClusterArgs) Validate() problem.List {
 		l.Add("podSecurity", fmt.Sprintf("%q is not a level", a.PodSecurity), "use privileged, baseline or restricted")
 	}
 	a.validateAudit(&l)
+	a.validateEncryption(&l)
 	l.Include("snapshots", a.validateSnapshots())
 	l.Include("", a.validateUsers())
 	l.Include("restore", a.Restore.validate(host.Names(a.ControlPlanes)))

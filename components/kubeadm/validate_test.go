@@ -79,6 +79,11 @@ var spoiled = map[string]func(*KubeadmClusterArgs){
 	"upgrade: is asked for together with a restore": func(a *KubeadmClusterArgs) {
 		a.Upgrade, a.Restore = &Upgrade{From: "v1.35.4"}, &Restore{Name: "a", Host: "master1", Snapshot: "x.db"}
 	},
+	`encryptionKeys[1]: "my key" is not a name for a key`: func(a *KubeadmClusterArgs) { a.EncryptionKeys = []string{"a", "my key"} },
+	"encryptionKeys[1]: a stands there twice":             func(a *KubeadmClusterArgs) { a.EncryptionKeys = []string{"a", "a"} },
+	"encryptionKeys: change together with the version": func(a *KubeadmClusterArgs) {
+		a.Upgrade, a.EncryptionKeys = &Upgrade{From: "v1.35.4"}, []string{"a", "key1"}
+	},
 	"upgrade.workers: -1 at a time":                     func(a *KubeadmClusterArgs) { a.Upgrade = &Upgrade{From: "v1.35.4", Workers: -1} },
 	`bundle.url: "" is not the address of a web server`: func(a *KubeadmClusterArgs) { a.Bundle.URL = "" },
 	`bundle.url: "http://$(reboot)" is not the address`: func(a *KubeadmClusterArgs) { a.Bundle.URL = "http://$(reboot)" },

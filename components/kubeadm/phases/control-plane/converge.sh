@@ -3,12 +3,18 @@
 # A control plane, made by kubeadm's own phases. The first one makes the cluster
 # when there is none anywhere; every other one becomes a member of it. Each step
 # looks at what is there, so that a run which was cut short is gone on with.
-place
 pki=/etc/kubernetes/pki
 config=/etc/kubernetes/halinux/kubeadm.yaml
 members=/usr/local/lib/halinux/etcd-members
 kubeconfig=/etc/kubernetes/admin.conf
 manifests=/etc/kubernetes/manifests
+encryption=/usr/local/lib/halinux/encryption-keys
+
+place $encryption
+if [ -e $manifests/kube-apiserver.yaml ]; then
+	why=$($encryption may "$address" $keys) || fail "the keys cannot be changed: $why" "put that key back into encryptionKeys, behind the others"
+fi
+place
 
 step() {
 	say "kubeadm $*"
@@ -70,7 +76,8 @@ says 300 votes || fail "this host's member of etcd does not vote: $why" "look at
 if changed "$config" || [ ! -e $manifests/kube-apiserver.yaml ] || [ ! -e $manifests/kube-controller-manager.yaml ] || [ ! -e $manifests/kube-scheduler.yaml ]; then
 	step init phase control-plane all
 fi
-wait_for 300 "the API server here is ready" ready "$address:6443" || fail "the API server here is not ready" "look at journalctl -u kubelet, and at the logs below /var/log/pods"
+# The one of before may still be ready when its manifest is another already.
+wait_for 300 "the API server here is ready" $encryption runs "$address" || fail "the API server here is not ready" "look at journalctl -u kubelet, and at the logs below /var/log/pods"
 wait_for 120 "the API server answers at $endpoint" ready "$endpoint" ||
 	fail "no API server answers at $endpoint" "does the edge have a service there, with the control planes as its backends?"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # shellcheck shell=sh disable=SC2154,SC2086
 # The programs of Kubernetes. The kubelet runs when the host joins its cluster.
-packages curl dbus iproute2 mount util-linux
+packages curl dbus iproute2 mount procps util-linux
 place
 mkdir -p /etc/kubernetes/kubelet.conf.d /etc/kubernetes/manifests
 # Images are pulled now by all hosts at once, not later by one after the other.
