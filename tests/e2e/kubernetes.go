@@ -98,6 +98,11 @@ func wholeNodes(states string, hosts []string) error {
 	return nil
 }
 
+// lacksNode says whether one of the hosts is no node at all.
+func lacksNode(states string, hosts []string) bool {
+	return slices.ContainsFunc(hosts, func(h string) bool { return !strings.Contains("\n"+states, "\n"+h+" ") })
+}
+
 // podStates prints for each pod of the workload its node, whether it is ready,
 // and when it was told to end.
 const podStates = `-n ` + workload + ` get pods -l app=` + workload + ` -o jsonpath='{range .items[*]}{.spec.nodeName} {.status.conditions[?(@.type=="Ready")].status} {.metadata.deletionTimestamp}{"\n"}{end}'`
@@ -179,7 +184,11 @@ func (k *kube) Restore(t testing.TB) {
 	k.Lab(t, "up", kubernetesGroup)
 	started := time.Now()
 	uncordoned := false
-	_, err := poll(5*time.Minute, paced(func() error {
+	deadline := 5 * time.Minute
+	if out, err := k.kubectl(nodeStates); err == nil && lacksNode(out, slices.Concat(k.masters, k.workers)) {
+		deadline = 0 // it is up that brings it back
+	}
+	_, err := poll(deadline, paced(func() error {
 		if !uncordoned {
 			if out, err := k.kubectl("uncordon " + strings.Join(k.workers, " ")); err != nil {
 				return fmt.Errorf("%w: %s", err, out)
@@ -189,7 +198,7 @@ func (k *kube) Restore(t testing.TB) {
 		return k.Whole()
 	}))
 	if err != nil {
-		t.Logf("not whole five minutes after the heal: %v", err)
+		t.Logf("not whole %.0f s after the heal: %v", time.Since(started).Seconds(), err)
 		if r := k.Do(t, "up", Set("detect", "halinux:drift")); r.Code != 0 {
 			t.Logf("up failed:\n%s", tail(r.Output()))
 		}

@@ -36,6 +36,7 @@ var kubeScenarios = []kubeScenario{
 	{id: "F54", what: "power off two of three control planes", run: majorityDies},
 	{id: "cluster-power", what: "power off all nodes at once", run: allDie},
 	{id: "upkeep", what: "snapshots, users, labels, taints and the kubelet's settings are given and taken away", run: upkept, full: true},
+	{id: "certificates", what: "all control planes renew their certificates", run: certificatesRenewed, full: true},
 	{id: "master-replaced", what: "a fresh host takes the place of the first control plane", run: masterReplaced, full: true},
 	{id: "nodes-gone", what: "a control plane and a worker die for good", run: nodesGone, full: true},
 	{id: "restore", what: "etcd is put back to a snapshot while it works", run: putBack, full: true},
@@ -319,6 +320,11 @@ func TestWholeNodes(t *testing.T) {
 	require.ErrorContains(t, wholeNodes("master1 True true\nworker1 True \n", hosts), "master1")
 	require.ErrorContains(t, wholeNodes("master1 True \n", hosts), "worker1")
 	require.ErrorContains(t, wholeNodes("master1 True \nworker1 True \nold True \n", hosts), "old")
+}
+
+func TestLacksNode(t *testing.T) {
+	require.False(t, lacksNode("master1 True \nworker1 Unknown true\n", []string{"worker1", "master1"}))
+	require.True(t, lacksNode("master1 True \nworker11 True \n", []string{"worker1"}))
 }
 
 func TestReadyOff(t *testing.T) {

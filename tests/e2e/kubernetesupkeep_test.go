@@ -237,6 +237,52 @@ func masterReplaced(t *testing.T, k *kube) {
 	lossless(t, k.Bed, k.measured("", ""), pods)
 }
 
+// certificatesRenewed has each control plane renew its certificates long before it
+// has to, as its timer would.
+func certificatesRenewed(t *testing.T, k *kube) {
+	pods := k.Send(t, "client", with(k.pods(t), patient))
+	l := k.Send(t, controller, with(k.api(t), impatient))
+	const unit, serials = "halinux-e2e-renewal", "for c in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt; do echo $c $(openssl x509 -noout -serial -in $c); done"
+	for _, m := range k.masters {
+		words := []string{"/usr/local/lib/halinux/renew-certificates", k.hosts[m], "4000"}
+		for _, peer := range k.masters {
+			if peer != m {
+				words = append(words, k.hosts[peer])
+			}
+		}
+		before := strings.Split(k.On(t, m, serials), "\n")
+		k.On(t, m, "systemd-run --quiet --unit="+unit+" -p Type=oneshot -p RemainAfterExit=yes --no-block "+strings.Join(words, " "))
+		Until(t, 10*time.Minute, m+" to have renewed its certificates", paced(func() error {
+			state, err := k.try(m, "systemctl show -P ActiveState "+unit)
+			if err != nil {
+				return err
+			}
+			if state = strings.TrimSpace(state); state == "failed" {
+				t.Fatalf("on %s:\n%s", m, k.On(t, m, "journalctl -q --no-pager -o cat -u "+unit))
+			}
+			if state != "active" {
+				return fmt.Errorf("the renewal is %s", state)
+			}
+			return nil
+		}))
+		k.On(t, m, "systemctl stop "+unit)
+		for i, line := range strings.Split(k.On(t, m, serials), "\n") {
+			file, _, _ := strings.Cut(line, " ")
+			if authority := strings.HasSuffix(file, "ca.crt"); file != "" && (line == before[i]) != authority {
+				t.Errorf("%s: %s, it was %s", m, line, before[i])
+			}
+		}
+		Until(t, 5*time.Minute, "the cluster to be whole", paced(k.Whole))
+	}
+	k.settled(t)
+	k.NoDrift(t)
+	s := l.Stop(t)
+	figure := k.measured("time without an API server at the endpoint", "s")
+	figure.Value, figure.Limit, figure.Note = outage(s), 5, loads(s)
+	k.Record(t, figure)
+	lossless(t, k.Bed, k.measured("", ""), pods)
+}
+
 // nodesGone: a worker and a control plane die. One is not to come back, and a fresh
 // host takes the other's place.
 func nodesGone(t *testing.T, k *kube) {
