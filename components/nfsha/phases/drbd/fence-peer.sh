@@ -58,8 +58,9 @@ peer_state() {
 quorate() { [ "$(crm_node --quorum 2>/dev/null)" = 1 ]; }
 my_disk() { drbdadm dstate "$resource" 2>/dev/null | cut -d/ -f1 | head -n 1; }
 # answers: a round trip to the peer's controller. Messages of the cluster keep
-# their order, so what was written to the CIB before has reached the peer.
-answers() { crmadmin --timeout=5s --status="$peer" >/dev/null 2>&1; }
+# their order, so what was written to the CIB before has reached the peer. It is a
+# matter of milliseconds, and never comes from one that is just leaving.
+answers() { crmadmin --timeout=2s --status="$peer" >/dev/null 2>&1; }
 
 if [ -z "$peer" ]; then
 	peer=$(crm_node --list 2>/dev/null | awk -v me="$me" '$2 != me {print $2}')
