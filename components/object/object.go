@@ -34,6 +34,9 @@ var (
 	Secret              = Kind{"v1", "Secret"}
 	ServiceAccount      = Kind{"v1", "ServiceAccount"}
 	StorageClass        = Kind{"storage.k8s.io/v1", "StorageClass"}
+
+	ValidatingAdmissionPolicy        = Kind{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"}
+	ValidatingAdmissionPolicyBinding = Kind{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"}
 )
 
 // token is the resource type of the plugin for a kind.

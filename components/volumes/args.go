@@ -37,6 +37,10 @@ type NFS struct {
 	// provisioner, but the storage hosts. Default: anything at the ports 443 and
 	// 6443.
 	APIServers []string `mapstructure:"-"`
+	// AllowInline lets pods mount any NFS server by a volume of their own
+	// (spec.volumes.nfs), this pool with everybody's volumes too. Default: a policy
+	// refuses them, in all namespaces.
+	AllowInline bool
 	// Namespace is where the provisioner runs. Default "volumes".
 	Namespace string
 	// Image is the provisioner's. Default: that of the bundle.

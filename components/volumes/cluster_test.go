@@ -62,12 +62,28 @@ func TestInACluster(t *testing.T) {
 	deployment, err := client.AppsV1().Deployments("volumes").Get(t.Context(), program, metav1.GetOptions{})
 	require.NoError(t, err)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "as-deployed"}, Spec: deployment.Spec.Template.Spec}
-	_, err = client.CoreV1().Pods("volumes").Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	require.NoError(t, err)
+	dryRun := func(namespace string, p *corev1.Pod) error {
+		_, err := client.CoreV1().Pods(namespace).Create(t.Context(), p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	require.NoError(t, dryRun("volumes", pod))
 	no := false
 	pod.Spec.Containers[0].SecurityContext.RunAsNonRoot = &no
-	_, err = client.CoreV1().Pods("volumes").Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	require.ErrorContains(t, err, "restricted", "that it asks at all")
+	require.ErrorContains(t, dryRun("volumes", pod), "restricted", "that it asks at all")
+
+	// Nobody goes around the classes.
+	inline := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "inline"}, Spec: corev1.PodSpec{
+		Containers: []corev1.Container{{Name: "a", Image: "a"}},
+		Volumes:    []corev1.Volume{{Name: "pool", VolumeSource: corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "10.10.0.102", Path: "/srv/nfs/volumes"}}}},
+	}}
+	require.Eventually(t, func() bool {
+		err := dryRun("default", inline)
+		return err != nil && strings.Contains(err.Error(), "claim a volume of a storage class")
+	}, time.Minute, 100*time.Millisecond, "the policy counts from when the API server has read it")
+	inline.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "files"}}
+	require.NoError(t, dryRun("default", inline))
+	inline.Spec.Volumes = nil
+	require.NoError(t, dryRun("default", inline))
 
 	as, err := kubernetes.NewForConfig(server.As("volumes", program))
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -34,6 +35,14 @@ func (n *NFS) meta(name string) metav1.ObjectMeta {
 // everywhere is the metadata of an object that lies in no namespace.
 func everywhere(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name, Labels: labels} }
 
+// entry is one object of the list below.
+type entry struct {
+	what string
+	kind object.Kind
+	of   any
+	with pulumi.Map
+}
+
 // put registers the provisioner and its storage classes. It returns what claims
 // wait for.
 func (n *NFS) put(put putter) ([]pulumi.Resource, error) {
@@ -44,12 +53,7 @@ func (n *NFS) put(put putter) ([]pulumi.Resource, error) {
 		return nil, err
 	}
 	inside := pulumi.DependsOn([]pulumi.Resource{namespace})
-	objects := []struct {
-		what string
-		kind object.Kind
-		of   any
-		with pulumi.Map
-	}{
+	objects := []entry{
 		{"account", object.ServiceAccount, &corev1.ServiceAccount{ObjectMeta: n.meta(program), AutomountServiceAccountToken: new(bool)}, nil},
 		{"cluster-role", object.ClusterRole, &rbacv1.ClusterRole{ObjectMeta: everywhere(Provisioner), Rules: clusterRules}, nil},
 		{"cluster-role-binding", object.ClusterRoleBinding, &rbacv1.ClusterRoleBinding{
@@ -69,6 +73,17 @@ func (n *NFS) put(put putter) ([]pulumi.Resource, error) {
 		{"budget", object.PodDisruptionBudget, &policyv1.PodDisruptionBudget{ObjectMeta: n.meta(program), Spec: policyv1.PodDisruptionBudgetSpec{
 			MaxUnavailable: &intstr.IntOrString{IntVal: 1}, Selector: &metav1.LabelSelector{MatchLabels: labels},
 		}}, nil},
+	}
+	if !n.AllowInline {
+		objects = append(objects, []entry{
+			{"policy", object.ValidatingAdmissionPolicy, &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: everywhere(Provisioner), Spec: noInline}, nil},
+			{"policy-binding", object.ValidatingAdmissionPolicyBinding, &admissionv1.ValidatingAdmissionPolicyBinding{
+				ObjectMeta: everywhere(Provisioner),
+				Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+					PolicyName: Provisioner, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+				},
+			}, nil},
+		}...)
 	}
 	var before []pulumi.Resource
 	for _, o := range objects {
@@ -120,6 +135,21 @@ var (
 		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{Provisioner}, Verbs: []string{"get", "update"}},
 	}
 )
+
+// noInline refuses pods that mount a server by themselves. Whoever may make pods
+// could else have the whole pool: it is exported to nodes, and Pod Security knows of
+// such volumes in its strictest level alone. A volume of a claim is no such one.
+var noInline = admissionv1.ValidatingAdmissionPolicySpec{
+	FailurePolicy: func() *admissionv1.FailurePolicyType { f := admissionv1.Fail; return &f }(),
+	MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+		Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
+		Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+	}}}},
+	Validations: []admissionv1.Validation{{
+		Expression: "object.spec.?volumes.orValue([]).all(v, !has(v.nfs))",
+		Message:    "a pod may not mount an NFS server by itself: claim a volume of a storage class",
+	}},
+}
 
 // networkPolicy lets the provisioner reach the API servers and the storage hosts,
 // and everybody its health and metrics: the kubelet asks from its node.

@@ -120,9 +120,10 @@ func TestEndWithTheCluster(t *testing.T) {
 
 func TestOneKindAlone(t *testing.T) {
 	a := example()
-	a.Local = nil
+	a.Local, a.NFS.AllowInline = nil, true
 	for name := range run(t, a, nil) {
 		assert.NotContains(t, name, "local")
+		assert.NotContains(t, name, "volumes-policy")
 	}
 	a = example()
 	a.NFS, a.Local.Hosts = nil, nil

@@ -2,15 +2,17 @@ package provisioner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -229,6 +231,7 @@ func TestProvisioner(t *testing.T) {
 		b.event("typo", `"server" is no parameter`)
 		b.claim("huge", "nfs", "2000Mi", nil)
 		b.event("huge", "the pool has no room")
+		assert.NotEmpty(t, first.metric(`nfs_provisioner_operations_total{operation="create",outcome="no-room"}`))
 		for _, name := range []string{"once", "chosen", "typo", "huge"} {
 			assert.Equal(t, corev1.ClaimPending, b.get(name).Status.Phase)
 			b.remove(name)
@@ -356,18 +359,11 @@ func (b *bed) in(t *testing.T) *bed {
 	return &part
 }
 
-// fake is storage that answers as a test says.
-type fake struct {
-	storage
-	create func(name string, mib int64) (string, error)
-}
-
-func (f fake) Create(_ context.Context, name string, mib int64, _ string) (string, error) {
-	return f.create(name, mib)
-}
+// untouched is storage that nobody may ask anything.
+type untouched struct{ storage }
 
 func TestForeignVolumesAreNotTouched(t *testing.T) {
-	p := &provisioner{server: "10.10.0.102", path: "/srv/nfs/volumes", metrics: newMetrics(), storage: fake{}}
+	p := &provisioner{server: "10.10.0.102", path: "/srv/nfs/volumes", metrics: newMetrics(), storage: untouched{}}
 	for _, nfs := range []*corev1.NFSVolumeSource{
 		nil, {Server: "10.10.0.103", Path: "/srv/nfs/volumes/a"}, {Server: "10.10.0.102", Path: "/srv/nfs/home"},
 		{Server: "10.10.0.102", Path: "/srv/nfs/volumes/a/b"}, {Server: "10.10.0.102", Path: "/srv/nfs/volumes"},
@@ -379,14 +375,20 @@ func TestForeignVolumesAreNotTouched(t *testing.T) {
 	}
 }
 
-func TestOperations(t *testing.T) {
-	m := newMetrics()
-	m.begin("create")(errors.New("x"))
-	families, err := m.registry.Gather()
+// TestAlertsAskForWhatThereIs keeps the rules and the metrics together.
+func TestAlertsAskForWhatThereIs(t *testing.T) {
+	alerts, err := os.ReadFile("../alerts.yaml")
 	require.NoError(t, err)
-	var names []string
-	for _, f := range families {
-		names = append(names, f.GetName())
+	asked := regexp.MustCompile(`nfs_provisioner_[a-z_]+`).FindAllString(string(alerts), -1)
+	require.NotEmpty(t, asked)
+	descriptions := make(chan *prometheus.Desc, 100)
+	newMetrics().registry.Describe(descriptions)
+	close(descriptions)
+	var there strings.Builder
+	for d := range descriptions {
+		there.WriteString(d.String())
 	}
-	assert.Contains(t, names, "nfs_provisioner_operations_total")
+	for _, name := range asked {
+		assert.Contains(t, there.String(), fmt.Sprintf("%q", name))
+	}
 }

@@ -6,7 +6,6 @@ for path in $paths; do
 	[ "$(readlink -m "$path")" = "$path" ] || fail "$path has a symbolic link in it" "name the directory that it leads to"
 	[ -d "$path" ] && continue
 	[ ! -e "$path" ] || fail "$path is no directory" "take another path"
-	install -d -m 755 "${path%/*}"
-	# As kubelet's own volumes are: fsGroup gives it to the pod's group.
-	install -d -m 777 "$path"
+	# fsGroup of a pod gives it to the pod's group.
+	(umask 022 && mkdir -p "$path")
 done
