@@ -117,8 +117,8 @@ type Node struct {
 	Taints []Taint
 	// Drain takes a worker out of use: the edges send it nothing, and all pods but
 	// those of DaemonSets leave it, within their disruption budgets. So it is before
-	// it is worked on, and before it leaves the list of workers: whoever leaves that
-	// is shut out by the others' firewalls before its pods are asked to go. Without
+	// it is worked on, and before it leaves the list of workers: the firewall of
+	// one that leaves that is closed before its pods are asked to go. Without
 	// it the node is used again. Default: it is in use.
 	Drain bool
 	// MaxPods that run there at a time, 10 to 250: a node has a /24 of addresses.
