@@ -97,7 +97,7 @@ func (o Options) collect(ctx context.Context, all []program) ([]program, error) 
 		if _, err := os.Stat(p.path); err == nil {
 			continue
 		}
-		if o.Ready && p.module != own {
+		if o.Ready {
 			missing = append(missing, p.name+" "+p.version)
 			continue
 		}
