@@ -11,8 +11,8 @@ service halinux-kubernetes-services.service
 SYSTEMCTL_SKIP_SYSV=1 systemctl enable -q kubelet.service
 # Of this phase, though it starts later: so its port is known to be ours.
 printf '%s\n' kubelet.service >>"$work/units"
-# How long pods may delay a shutdown.
-! changed /etc/systemd/logind.conf.d/zz-halinux-kubelet.conf || systemctl kill -s HUP systemd-logind.service
+# How long pods may delay a shutdown. A logind that does not run reads it later.
+! changed /etc/systemd/logind.conf.d/zz-halinux-kubelet.conf || systemctl kill -s HUP systemd-logind.service || :
 # A kubelet reads its settings at its start. Pods do not notice that it starts anew.
 if changed /etc/kubernetes/kubelet.conf.d/10-halinux.conf && [ -e /var/lib/kubelet/config.yaml ] && systemctl is-active -q kubelet.service; then
 	healthy() { curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:10248/healthz; }
