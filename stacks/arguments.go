@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/halinux/halinux/components/galera"
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
@@ -253,6 +254,22 @@ func (c *Config) volumes(hosts []host.Host, key pulumi.StringInput) *volumes.Vol
 		args.Local = &local
 	}
 	return &args
+}
+
+// database are the name and the arguments of the database, or nil where there is
+// none.
+func (c *Config) database(hosts []host.Host) (string, *galera.GaleraDBArgs) {
+	if c.Database == nil {
+		return "", nil
+	}
+	args := c.Database.GaleraDBArgs
+	if cluster := c.kubernetes(hosts); cluster != nil {
+		args.APIServers = cluster.APIServers()
+	}
+	if args.StorageClass == "" && c.Volumes != nil && c.Volumes.Local != nil {
+		args.StorageClass = c.Volumes.Local.ClassName()
+	}
+	return cmp.Or(c.Database.Name, "db"), &args
 }
 
 func secret(value string) pulumi.StringInput {

@@ -4,6 +4,7 @@
 package stacks
 
 import (
+	"github.com/halinux/halinux/components/galera"
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
@@ -38,6 +39,8 @@ type Config struct {
 	Kubernetes *KubernetesConfig
 	// Volumes are the cluster's persistent volumes. Default: none.
 	Volumes *volumes.VolumesArgs
+	// Database is a MariaDB Galera cluster of the cluster's pods. Default: none.
+	Database *DatabaseConfig
 	// Secrets are set with
 	// `pulumi config set --secret --path 'halinux:secrets.tsig'`.
 	Secrets SecretsConfig
@@ -74,6 +77,15 @@ type KubernetesConfig struct {
 	// Sites are web sites of the edge that lead to the ingress controller: as
 	// edge.sites, without backends, and the check's path and port. Default: none.
 	Sites []haedge.Site
+}
+
+// DatabaseConfig is the database. Without a storage class it takes local volumes,
+// where there are any.
+type DatabaseConfig struct {
+	// Name of the cluster and of the service that leads to its writer. Default "db".
+	Name string
+
+	galera.GaleraDBArgs `mapstructure:",squash"`
 }
 
 // SecretsConfig are the values that stand encrypted in the settings.
@@ -130,4 +142,4 @@ type HostConfig struct {
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "volumes", "secrets"}
+var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "volumes", "database", "secrets"}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"github.com/halinux/halinux/components/galera"
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
@@ -142,6 +143,7 @@ func Platform(ctx *pulumi.Context) error {
 		if len(clusterArgs.Users) > 0 {
 			ctx.Export("userKubeconfigs", cluster.UserKubeconfigs)
 		}
+		var volumed []pulumi.Resource
 		var private pulumi.StringInput
 		if key != nil {
 			private = key.Private
@@ -160,6 +162,22 @@ func Platform(ctx *pulumi.Context) error {
 			}
 			ctx.Export("volumeClasses", made.Classes)
 			ctx.Export("localVolumeClass", made.LocalClass)
+			volumed = append(volumed, made)
+		}
+		if name, args := c.database(hosts); args != nil {
+			provider, err := cluster.Provider(ctx)
+			if err != nil {
+				return err
+			}
+			database, err := galera.NewGaleraDB(ctx, name, args, provider, pulumi.DependsOn(append(volumed, cluster)), pulumi.DeletedWith(cluster))
+			if err != nil {
+				return err
+			}
+			ctx.Export("databaseHost", database.Host)
+			ctx.Export("databaseReaderHost", database.ReaderHost)
+			ctx.Export("databasePort", database.Port)
+			ctx.Export("databaseCaCertificate", database.CACertificate)
+			ctx.Export("databasePasswords", database.Passwords)
 		}
 	}
 	return nil

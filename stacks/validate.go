@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
+	"github.com/halinux/halinux/components/volumes"
 )
 
 // Validate reports everything that is wrong with the configuration, as far as
@@ -83,6 +85,7 @@ func (c *Config) Validate() problem.List {
 		l.Add("base.sshd.allowUsers", kubeadm.SnapshotUser+" is missing, whom kubernetes.snapshots.copyTo comes in as", "add it")
 	}
 	l.Include("volumes", c.validateVolumes(hosts, sl.Err() != nil))
+	l.Include("database", c.validateDatabase(hosts))
 	l.Include("secrets", c.validateSecrets(edge))
 	return c.placed(l)
 }
@@ -110,6 +113,34 @@ func (c *Config) validateVolumes(hosts []host.Host, wrong bool) problem.List {
 		return l
 	}
 	l.Include("", args.Validate())
+	return l
+}
+
+// validateDatabase finds what the database lacks.
+func (c *Config) validateDatabase(hosts []host.Host) problem.List {
+	var l problem.List
+	name, args := c.database(hosts)
+	if args == nil {
+		return l
+	}
+	if c.Kubernetes == nil {
+		l.Add("", "there is no cluster that it could run in", "add kubernetes, or leave it out")
+		return l
+	}
+	l.Include("", args.Validate(name))
+	if c.Volumes == nil {
+		return l
+	}
+	if nfs := c.Volumes.NFS; nfs != nil && slices.ContainsFunc(nfs.ClassList(), func(k volumes.Class) bool {
+		return k.Name == args.StorageClass || k.Default && args.StorageClass == ""
+	}) {
+		l.Add("storageClass", "is on NFS, where a database waits for each commit twice, and for every failover", "add volumes.local, or name a class of the nodes' own disks")
+	}
+	if local := c.Volumes.Local; local != nil && local.ClassName() == args.StorageClass {
+		if n := cmp.Or(args.Replicas, 3); len(local.Volumes) < n {
+			l.Add("storageClass", fmt.Sprintf("%s has %d volumes for %d nodes of the database", args.StorageClass, len(local.Volumes), n), "add one in volumes.local.volumes for each")
+		}
+	}
 	return l
 }
 

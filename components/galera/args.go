@@ -10,8 +10,8 @@ import (
 
 // GaleraDBArgs says what the cluster is.
 type GaleraDBArgs struct {
-	// Namespace of everything; it has to be there. Pods pass the level restricted of
-	// the Pod Security Standards. A DNS label. Required.
+	// Namespace is made, and everything is in it, at the level restricted of the Pod
+	// Security Standards. A DNS label. Default "database".
 	Namespace string
 	// Image has mariadbd, mariadb-install-db, mariadb-backup, socat and the Galera
 	// provider, and the user mysql with the number 999, as MariaDB's official image
@@ -48,9 +48,9 @@ type GaleraDBArgs struct {
 	// Clients are labels of pods, any of which may connect; of all namespaces.
 	// Default: none may.
 	Clients []map[string]string
-	// APIServers is the range of addresses that the pods reach the API server at.
-	// Default 0.0.0.0/0.
-	APIServers string
+	// APIServers are where the pods reach the API servers, as address:port
+	// (kubeadm.KubeadmClusterArgs.APIServers). Default: anywhere.
+	APIServers []string `mapstructure:"-"`
 	// Grace is how many seconds a server may take to end, at least 60. Default 600.
 	Grace int
 	// Backup copies everything on a schedule. Default: none.
@@ -71,8 +71,9 @@ type User struct {
 	Name string
 	// Host is where it may come from, in the manner of MariaDB. Default %.
 	Host string
-	// Password has 8 to 256 printable characters. Required.
-	Password pulumi.StringInput
+	// Password has 8 to 256 printable characters. Default: one is made in the first
+	// run, see [GaleraDB.Passwords].
+	Password pulumi.StringInput `mapstructure:"-"`
 	// MaxConnections at the same time to one node. Default 0, no limit of its own.
 	MaxConnections int
 	// Grants are what it may do.
@@ -90,9 +91,12 @@ type Grant struct {
 type Backup struct {
 	// Schedule in the form of cron, in UTC.
 	Schedule string
-	// Claim is the PersistentVolumeClaim that copies go to; best of another place
-	// than the nodes' disks. Required.
-	Claim string
+	// StorageClass makes the volume of the copies (ReadWriteMany), best in another
+	// place than the nodes' disks, and of those that keep their data when the claim
+	// goes. Default: the cluster's default class.
+	StorageClass string
+	// Size of that volume, as a quantity of Kubernetes. Default 20Gi.
+	Size string
 	// Keep is the number of copies. Default 7.
 	Keep int
 }
@@ -107,7 +111,17 @@ func (a *GaleraDBArgs) memory() int         { return cmp.Or(a.Memory, 1024) }
 func (a *GaleraDBArgs) cpu() string         { return cmp.Or(a.CPU, "500m") }
 func (a *GaleraDBArgs) writeSetCache() int  { return cmp.Or(a.WriteSetCache, 512) }
 func (a *GaleraDBArgs) maxConnections() int { return cmp.Or(a.MaxConnections, 200) }
-func (a *GaleraDBArgs) apiServers() string  { return cmp.Or(a.APIServers, "0.0.0.0/0") }
+func (a *GaleraDBArgs) namespace() string   { return cmp.Or(a.Namespace, "database") }
 func (a *GaleraDBArgs) grace() int          { return cmp.Or(a.Grace, 600) }
+func (b *Backup) size() string              { return cmp.Or(b.Size, "20Gi") }
 func (b *Backup) keep() int                 { return cmp.Or(b.Keep, 7) }
 func (u User) host() string                 { return cmp.Or(u.Host, "%") }
+
+// key is what the user's password is called: the name alone, where it may come from
+// anywhere.
+func (u User) key() string {
+	if u.host() == "%" {
+		return u.Name
+	}
+	return u.Name + "@" + u.host()
+}

@@ -60,15 +60,15 @@ func newSecrets(name string, hosts []string, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	password := make([]byte, 24)
-	if _, err := rand.Read(password); err != nil {
+	password, err := newPassword()
+	if err != nil {
 		return "", err
 	}
 	text, err := json.Marshal(map[string]string{
 		caPart:          string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})),
 		certificatePart: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
 		keyPart:         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
-		backupPart:      base64.RawURLEncoding.EncodeToString(password),
+		backupPart:      password,
 	})
 	return string(text), err
 }
@@ -80,4 +80,11 @@ func part(all, name string) (string, error) {
 		return "", fmt.Errorf("the state lacks %q of the database's secrets", name)
 	}
 	return parts[name], nil
+}
+
+// newPassword is one that nobody has to type.
+func newPassword() (string, error) {
+	password := make([]byte, 24)
+	_, err := rand.Read(password)
+	return base64.RawURLEncoding.EncodeToString(password), err
 }

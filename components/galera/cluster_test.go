@@ -28,15 +28,9 @@ func TestInACluster(t *testing.T) {
 	require.NoError(t, err)
 	objects, err := dynamic.NewForConfig(server.Config())
 	require.NoError(t, err)
-	_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: "todo", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
-	}}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	for name, r := range run(t, example()) {
-		if !strings.HasPrefix(r.TypeToken, "kubernetes:") {
-			continue
-		}
-		fields, ok := revealed(resource.NewObjectProperty(r.Inputs)).(map[string]any)
+	resources := run(t, example())
+	put := func(name string) {
+		fields, ok := revealed(resource.NewObjectProperty(resources[name].Inputs)).(map[string]any)
 		require.True(t, ok)
 		o := &unstructured.Unstructured{Object: fields}
 		gv, err := schema.ParseGroupVersion(o.GetAPIVersion())
@@ -44,6 +38,12 @@ func TestInACluster(t *testing.T) {
 		plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(o.GetKind()))
 		_, err = objects.Resource(plural).Namespace(o.GetNamespace()).Create(t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 		require.NoError(t, err, name)
+	}
+	put("db-namespace")
+	for name, r := range resources {
+		if strings.HasPrefix(r.TypeToken, "kubernetes:") && name != "db-namespace" {
+			put(name)
+		}
 	}
 
 	// What the namespace asks of pods is asked when they are made.

@@ -35,13 +35,15 @@ type GaleraDB struct {
 	Port pulumi.IntOutput `pulumi:"port"`
 	// CACertificate is the PEM of the authority that signed the nodes' certificate.
 	CACertificate pulumi.StringOutput `pulumi:"caCertificate"`
+	// Passwords are those of the users, by name, all of it a secret.
+	Passwords pulumi.StringMapOutput `pulumi:"passwords"`
 }
 
 // NewGaleraDB makes the cluster in that of a provider
 // (kubeadm.KubeadmCluster.Provider). What is wrong with the arguments is one
 // *problem.Error, and nothing is registered then.
 func NewGaleraDB(ctx *pulumi.Context, name string, args *GaleraDBArgs, provider pulumi.ProviderResource, opts ...pulumi.ResourceOption) (*GaleraDB, error) {
-	problems := args.validate(name)
+	problems := args.Validate(name)
 	if err := problems.Err(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -49,7 +51,7 @@ func NewGaleraDB(ctx *pulumi.Context, name string, args *GaleraDBArgs, provider 
 	if err := ctx.RegisterComponentResource(Type, name, g, opts...); err != nil {
 		return nil, err
 	}
-	if err := g.build(ctx, names{name, args.Namespace}, args, provider); err != nil {
+	if err := g.build(ctx, names{name, args.namespace()}, args, provider); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return g, nil
@@ -71,14 +73,18 @@ func (g *GaleraDB) build(ctx *pulumi.Context, n names, args *GaleraDBArgs, provi
 	if err != nil {
 		return err
 	}
+	passwords, err := g.passwords(ctx, n, args)
+	if err != nil {
+		return err
+	}
 	texts := map[string]pulumi.Map{
 		"tls":    {caPart: secret(caPart), certificatePart: secret(certificatePart), keyPart: secret(keyPart)},
-		"schema": {"schema.json": args.knownSchema(secret(backupPart))},
+		"schema": {"schema.json": args.knownSchema(secret(backupPart), passwords)},
 		"backup-secret": {
 			"backup.cnf": secret(backupPart).ApplyT(backupConfig).(pulumi.StringOutput), caPart: secret(caPart),
 		},
 	}
-	var before []pulumi.Resource
+	var namespace, before []pulumi.Resource
 	put := func(o one) (pulumi.Resource, error) {
 		more := []pulumi.ResourceOption{pulumi.Parent(g)}
 		if provider != nil {
@@ -89,6 +95,8 @@ func (g *GaleraDB) build(ctx *pulumi.Context, n names, args *GaleraDBArgs, provi
 		}
 		if o.last {
 			more = append(more, pulumi.DependsOn(before))
+		} else {
+			more = append(more, pulumi.DependsOn(namespace))
 		}
 		var with pulumi.Map
 		if data, ok := texts[o.what]; ok {
@@ -107,6 +115,9 @@ func (g *GaleraDB) build(ctx *pulumi.Context, n names, args *GaleraDBArgs, provi
 			continue
 		}
 		before = append(before, done)
+		if o.first {
+			namespace = append(namespace, done)
+		}
 	}
 	set := last.(*object.Object)
 	after := func(value string) pulumi.StringOutput {
@@ -116,15 +127,38 @@ func (g *GaleraDB) build(ctx *pulumi.Context, n names, args *GaleraDBArgs, provi
 	g.Port = pulumi.Int(pod.PortSQL).ToIntOutput()
 	g.CACertificate = pulumi.Unsecret(secret(caPart)).(pulumi.StringOutput)
 	return ctx.RegisterResourceOutputs(g, pulumi.Map{
-		"host": g.Host, "readerHost": g.ReaderHost, "port": g.Port, "caCertificate": g.CACertificate,
+		"host": g.Host, "readerHost": g.ReaderHost, "port": g.Port, "caCertificate": g.CACertificate, "passwords": g.Passwords,
 	})
 }
 
+// passwords are those of the users in their order: given ones, or such that are made
+// once.
+func (g *GaleraDB) passwords(ctx *pulumi.Context, n names, args *GaleraDBArgs) ([]pulumi.StringInput, error) {
+	var all []pulumi.StringInput
+	byName := pulumi.StringMap{}
+	for _, u := range args.Users {
+		password := u.Password
+		if password == nil {
+			made, err := newPassword()
+			if err != nil {
+				return nil, err
+			}
+			if password, err = stash.Keep(ctx, n.name+"-password-"+u.key(), made, g); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, password)
+		byName[u.key()] = password
+	}
+	g.Passwords = pulumi.ToSecret(byName.ToStringMapOutput()).(pulumi.StringMapOutput)
+	return all, nil
+}
+
 // knownSchema is schema.json, once all passwords are known.
-func (a *GaleraDBArgs) knownSchema(backup pulumi.StringOutput) pulumi.StringOutput {
+func (a *GaleraDBArgs) knownSchema(backup pulumi.StringOutput, given []pulumi.StringInput) pulumi.StringOutput {
 	all := []any{backup}
-	for _, u := range a.Users {
-		all = append(all, u.Password)
+	for _, p := range given {
+		all = append(all, p)
 	}
 	return pulumi.ToSecret(pulumi.All(all...).ApplyT(func(known []any) (string, error) {
 		var passwords []string

@@ -38,7 +38,7 @@ func example() *GaleraDBArgs {
 			Grants: []Grant{{Database: "todo", Privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}}},
 		}},
 		Clients: []map[string]string{{"app.kubernetes.io/name": "todo"}},
-		Backup:  &Backup{Schedule: "30 2 * * *", Claim: "backups"},
+		Backup:  &Backup{Schedule: "30 2 * * *", StorageClass: "nfs-retain"},
 	}
 }
 
@@ -110,10 +110,24 @@ func TestGraph(t *testing.T) {
 	set := resources["db-set"]
 	require.Equal(t, "kubernetes:apps/v1:StatefulSet", set.TypeToken)
 	dependencies := strings.Join(set.RegisterRPC.GetDependencies(), " ") + " "
-	for _, before := range []string{"db-nodes", "db-record", "db-config", "db-tls", "db-schema"} {
+	for _, before := range []string{"db-namespace", "db-nodes", "db-record", "db-config", "db-tls", "db-schema"} {
 		assert.Contains(t, dependencies, "::"+before+" ", "pods need it to start")
 	}
 	assert.Contains(t, resources["db-record"].RegisterRPC.GetIgnoreChanges(), "data", "the nodes write it")
+}
+
+// A user without a password is given one, the same in every run.
+func TestAPasswordIsMade(t *testing.T) {
+	a := example()
+	a.Users[0].Password = nil
+	resources := run(t, a)
+	require.Contains(t, resources, "db-password-todo")
+	assert.Contains(t, resources["db-password-todo"].RegisterRPC.GetIgnoreChanges(), "input")
+	assert.True(t, resources["db-password-todo"].Inputs.ContainsSecrets())
+	made := fmt.Sprint(revealed(resources["db-password-todo"].Inputs["input"]))
+	require.NoError(t, checkPassword("todo", made))
+	assert.Contains(t, fmt.Sprint(revealed(resources["db-schema"].Inputs["stringData"])), made)
+	assert.NotContains(t, run(t, example()), "db-password-todo", "one that was given is taken")
 }
 
 func TestSecretsAreNeverPlain(t *testing.T) {

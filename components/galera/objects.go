@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"path"
 	"strconv"
 	"strings"
@@ -84,6 +85,7 @@ type one struct {
 	kind   object.Kind
 	of     any
 	ignore []string // what others write
+	first  bool     // before all others
 	last   bool     // after all others
 }
 
@@ -92,9 +94,10 @@ const mysqlID = 999
 
 // Kinds that only databases have.
 var (
-	cronJob     = object.Kind{APIVersion: "batch/v1", Kind: "CronJob"}
-	service     = object.Kind{APIVersion: "v1", Kind: "Service"}
-	statefulSet = object.Kind{APIVersion: "apps/v1", Kind: "StatefulSet"}
+	cronJob               = object.Kind{APIVersion: "batch/v1", Kind: "CronJob"}
+	persistentVolumeClaim = object.Kind{APIVersion: "v1", Kind: "PersistentVolumeClaim"}
+	service               = object.Kind{APIVersion: "v1", Kind: "Service"}
+	statefulSet           = object.Kind{APIVersion: "apps/v1", Kind: "StatefulSet"}
 )
 
 // meta is what an object is called. Names are given, and not made: nodes find each
@@ -110,6 +113,9 @@ func with(l metav1.LabelSelector) *metav1.LabelSelector { return &l }
 // objects are those of a cluster.
 func (n names) objects(a *GaleraDBArgs, config string) []one {
 	all := []one{
+		{what: "namespace", kind: object.Namespace, first: true, of: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+			Name: n.namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
+		}}},
 		{what: "account", kind: object.ServiceAccount, of: &corev1.ServiceAccount{ObjectMeta: n.meta(n.name), AutomountServiceAccountToken: new(bool)}},
 		// The record, and the label of the writer; nothing else.
 		{what: "role", kind: object.Role, of: &rbacv1.Role{ObjectMeta: n.meta(n.name), Rules: []rbacv1.PolicyRule{
@@ -175,15 +181,29 @@ func (n names) policy(a *GaleraDBArgs) *networkingv1.NetworkPolicy {
 	if a.Backup != nil {
 		clients = append(clients, networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: n.backupLabels()}})
 	}
+	anywhere := []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0"}}}
+	servers := []networkingv1.NetworkPolicyEgressRule{{To: anywhere, Ports: ports(corev1.ProtocolTCP, 443, 6443)}}
+	if len(a.APIServers) > 0 {
+		servers = nil
+	}
+	for _, server := range a.APIServers {
+		at, err := netip.ParseAddrPort(server)
+		if err != nil {
+			continue // which Validate has said
+		}
+		to := netip.PrefixFrom(at.Addr(), at.Addr().BitLen()).String()
+		servers = append(servers, networkingv1.NetworkPolicyEgressRule{
+			To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: to}}}, Ports: ports(corev1.ProtocolTCP, int32(at.Port())),
+		})
+	}
 	p := &networkingv1.NetworkPolicy{ObjectMeta: n.meta(n.name), Spec: networkingv1.NetworkPolicySpec{
 		PodSelector: n.selector(),
 		PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
 		Ingress:     []networkingv1.NetworkPolicyIngressRule{{From: members, Ports: among}},
-		Egress: []networkingv1.NetworkPolicyEgressRule{
+		Egress: append([]networkingv1.NetworkPolicyEgressRule{
 			{To: members, Ports: among},
 			{To: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": "kube-system"}}}}, Ports: dns},
-			{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: a.apiServers()}}}, Ports: ports(corev1.ProtocolTCP, 443, 6443)},
-		},
+		}, servers...),
 	}}
 	if len(clients) > 0 {
 		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: clients, Ports: ports(corev1.ProtocolTCP, pod.PortSQL)})
@@ -328,6 +348,20 @@ func (n names) backupLabels() map[string]string {
 	return map[string]string{"app.kubernetes.io/name": "galera-backup", "app.kubernetes.io/instance": n.name}
 }
 
+// backupClaim is where copies go. Who restores reads it from another pod.
+func (n names) backupClaim(b *Backup, name string) *corev1.PersistentVolumeClaim {
+	c := &corev1.PersistentVolumeClaim{ObjectMeta: n.meta(name), Spec: corev1.PersistentVolumeClaimSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany},
+		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(b.size())}},
+	}}
+	// A class may wait for a pod, and the first comes at night.
+	c.Annotations = map[string]string{"pulumi.com/skipAwait": "true"}
+	if b.StorageClass != "" {
+		c.Spec.StorageClassName = new(b.StorageClass)
+	}
+	return c
+}
+
 // backup is the CronJob, which runs where the last node's volume is, and what it
 // needs. Its Secret is filled by the component.
 func (n names) backup(a *GaleraDBArgs) []one {
@@ -349,13 +383,14 @@ func (n names) backup(a *GaleraDBArgs) []one {
 					},
 				}},
 				Volumes: []corev1.Volume{
-					fromClaim("data", "data-"+n.pod(last), true), fromClaim("backup", a.Backup.Claim, false), emptyDir("tmp"),
+					fromClaim("data", "data-"+n.pod(last), true), fromClaim("backup", name, false), emptyDir("tmp"),
 					fromSecret("secret", name), fromConfig("script", name),
 				},
 			},
 		}}},
 	}}
 	return []one{
+		{what: "backup-claim", kind: persistentVolumeClaim, of: n.backupClaim(a.Backup, name)},
 		{what: "backup-script", kind: object.ConfigMap, of: &corev1.ConfigMap{ObjectMeta: n.meta(name), Data: map[string]string{"backup.sh": backupScript}}},
 		{what: "backup-secret", kind: object.Secret, of: &corev1.Secret{ObjectMeta: n.meta(name)}},
 		{what: "backup-policy", kind: object.NetworkPolicy, of: &networkingv1.NetworkPolicy{ObjectMeta: n.meta(name), Spec: networkingv1.NetworkPolicySpec{

@@ -34,14 +34,14 @@ var privileges = []string{
 
 var globalPrivileges = []string{"BINLOG MONITOR", "PROCESS", "RELOAD", "REPLICA MONITOR", "SHOW DATABASES"}
 
-// validate finds all that is wrong with the arguments of the cluster of a name.
-func (a *GaleraDBArgs) validate(name string) problem.List {
+// Validate finds all that is wrong with the arguments of the cluster of a name.
+func (a *GaleraDBArgs) Validate(name string) problem.List {
 	var l problem.List
 	// db-backup-28412345 is the longest name that is made of it.
 	if errs := validation.IsDNS1035Label(name); len(errs) > 0 || len(name) > 40 {
 		l.Add("name", fmt.Sprintf("%q is not the name of a service", name), "use at most 40 small letters, digits and hyphens, a letter first")
 	}
-	if errs := validation.IsDNS1123Label(a.Namespace); len(errs) > 0 {
+	if errs := validation.IsDNS1123Label(a.namespace()); len(errs) > 0 {
 		l.Add("namespace", fmt.Sprintf("%q is not a DNS label", a.Namespace), "name the namespace of the database")
 	}
 	switch n := a.replicas(); {
@@ -55,7 +55,7 @@ func (a *GaleraDBArgs) validate(name string) problem.List {
 			l.Add(i.path, fmt.Sprintf("%q is not an image", i.ref), "write it like registry.example.org/mariadb:11.8, or with its digest")
 		}
 	}
-	a.validateVolumes(&l)
+	validateClaim(&l, "", a.StorageClass, a.Size, a.size())
 	if q, err := resource.ParseQuantity(a.cpu()); err != nil || q.Sign() <= 0 {
 		l.Add("cpu", fmt.Sprintf("%q is not a quantity", a.CPU), "write it like 500m")
 	}
@@ -71,8 +71,10 @@ func (a *GaleraDBArgs) validate(name string) problem.List {
 	if a.grace() < 60 {
 		l.Add("grace", fmt.Sprintf("%d s", a.Grace), "use 60 or more: a server that is killed has to recover")
 	}
-	if p, err := netip.ParsePrefix(a.apiServers()); err != nil || p != p.Masked() {
-		l.Add("apiServers", fmt.Sprintf("%q is not a range of addresses", a.APIServers), "write it like 10.10.0.0/24")
+	for i, server := range a.APIServers {
+		if _, err := netip.ParseAddrPort(server); err != nil {
+			l.Add(fmt.Sprintf("apiServers[%d]", i), fmt.Sprintf("%q is not an address with a port", server), "write it like 10.10.0.51:6443")
+		}
 	}
 	for i, c := range a.Clients {
 		if len(c) == 0 {
@@ -89,9 +91,7 @@ func (a *GaleraDBArgs) validate(name string) problem.List {
 		if !schedule.MatchString(b.Schedule) {
 			l.Add("backup.schedule", fmt.Sprintf("%q is not a schedule", b.Schedule), "write it like 30 2 * * *")
 		}
-		if len(validation.IsDNS1123Subdomain(b.Claim)) > 0 {
-			l.Add("backup.claim", fmt.Sprintf("%q is not the name of a claim", b.Claim), "name a PersistentVolumeClaim of the namespace")
-		}
+		validateClaim(&l, "backup.", b.StorageClass, b.Size, b.size())
 		if b.keep() < 1 {
 			l.Add("backup.keep", fmt.Sprintf("%d", b.Keep), "use 1 or more")
 		}
@@ -99,12 +99,13 @@ func (a *GaleraDBArgs) validate(name string) problem.List {
 	return l
 }
 
-func (a *GaleraDBArgs) validateVolumes(l *problem.List) {
-	if q, err := resource.ParseQuantity(a.size()); err != nil || q.Value() < 1<<30 {
-		l.Add("size", fmt.Sprintf("%q is not a size for it", a.Size), "use 1Gi or more")
+// validateClaim finds what is wrong with a volume that is asked for.
+func validateClaim(l *problem.List, at, class, given, size string) {
+	if q, err := resource.ParseQuantity(size); err != nil || q.Value() < 1<<30 {
+		l.Add(at+"size", fmt.Sprintf("%q is not a size for it", given), "use 1Gi or more")
 	}
-	if a.StorageClass != "" && len(validation.IsDNS1123Subdomain(a.StorageClass)) > 0 {
-		l.Add("storageClass", fmt.Sprintf("%q is not the name of a class", a.StorageClass), "use one that `kubectl get storageclass` shows")
+	if class != "" && len(validation.IsDNS1123Subdomain(class)) > 0 {
+		l.Add(at+"storageClass", fmt.Sprintf("%q is not the name of a class", class), "use one that `kubectl get storageclass` shows")
 	}
 }
 
@@ -141,9 +142,6 @@ func (a *GaleraDBArgs) validateSchema(l *problem.List) {
 		seen[u.Name+"@"+u.host()] = true
 		if !hostPattern.MatchString(u.host()) {
 			l.Add(at+".host", fmt.Sprintf("%q is not a host", u.Host), "use %, an address, or a part of one like 10.244.%")
-		}
-		if u.Password == nil {
-			l.Add(at+".password", "there is none", "give one")
 		}
 		if u.MaxConnections < 0 {
 			l.Add(at+".maxConnections", fmt.Sprintf("%d", u.MaxConnections), "use a number above 0, or leave it out")

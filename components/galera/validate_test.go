@@ -9,7 +9,7 @@ import (
 )
 
 func TestValidateReportsEveryProblem(t *testing.T) {
-	l := example().validate("db")
+	l := example().Validate("db")
 	require.NoError(t, l.Err())
 	for _, c := range []struct {
 		path, what string
@@ -29,7 +29,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		{"writeSetCache", "1 MiB", func(a *GaleraDBArgs) { a.WriteSetCache = 1 }},
 		{"maxConnections", "5", func(a *GaleraDBArgs) { a.MaxConnections = 5 }},
 		{"grace", "5 s", func(a *GaleraDBArgs) { a.Grace = 5 }},
-		{"apiServers", "is not a range", func(a *GaleraDBArgs) { a.APIServers = "10.10.0.1/24" }},
+		{"apiServers[0]", "is not an address", func(a *GaleraDBArgs) { a.APIServers = []string{"10.10.0.1/24"} }},
 		{"clients[0]", "has no labels", func(a *GaleraDBArgs) { a.Clients[0] = nil }},
 		{"clients[0]", "is not a label", func(a *GaleraDBArgs) { a.Clients[0] = map[string]string{"a b": "c"} }},
 		{"databases[1].name", "is not the name", func(a *GaleraDBArgs) { a.Databases = append(a.Databases, Database{Name: "to`do"}) }},
@@ -40,18 +40,18 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		{"users[0].name", "the cluster's own", func(a *GaleraDBArgs) { a.Users[0].Name = "root" }},
 		{"users[1].name", "twice", func(a *GaleraDBArgs) { a.Users = append(a.Users, a.Users[0]) }},
 		{"users[0].host", "is not a host", func(a *GaleraDBArgs) { a.Users[0].Host = "'" }},
-		{"users[0].password", "there is none", func(a *GaleraDBArgs) { a.Users[0].Password = nil }},
 		{"users[0].maxConnections", "-1", func(a *GaleraDBArgs) { a.Users[0].MaxConnections = -1 }},
 		{"users[0].grants[0].database", "is none of the databases", func(a *GaleraDBArgs) { a.Users[0].Grants[0].Database = "other" }},
 		{"users[0].grants[0].privileges", "there is none", func(a *GaleraDBArgs) { a.Users[0].Grants[0].Privileges = nil }},
 		{"users[0].grants[0].privileges", `"SUPER" is none`, func(a *GaleraDBArgs) { a.Users[0].Grants[0].Privileges = []string{"SUPER"} }},
 		{"backup.schedule", "is not a schedule", func(a *GaleraDBArgs) { a.Backup.Schedule = "daily" }},
-		{"backup.claim", "is not the name", func(a *GaleraDBArgs) { a.Backup.Claim = "" }},
+		{"backup.storageClass", "is not the name", func(a *GaleraDBArgs) { a.Backup.StorageClass = "N F S" }},
+		{"backup.size", "is not a size", func(a *GaleraDBArgs) { a.Backup.Size = "1" }},
 		{"backup.keep", "-1", func(a *GaleraDBArgs) { a.Backup.Keep = -1 }},
 	} {
 		a := example()
 		c.spoil(a)
-		l := a.validate("db")
+		l := a.Validate("db")
 		found := l.All()
 		if assert.Len(t, found, 1, "%s %s: %v", c.path, c.what, found) {
 			assert.Equal(t, c.path, found[0].Path)
@@ -60,7 +60,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "0db", "a.b", "a-name-that-is-much-too-long-for-all-that-is-made-of-it"} {
-		l := example().validate(name)
+		l := example().Validate(name)
 		require.Len(t, l.All(), 1, name)
 		assert.Equal(t, "name", l.All()[0].Path)
 	}

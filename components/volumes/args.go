@@ -124,4 +124,10 @@ func (n *NFS) classes() []Class {
 	return n.Classes
 }
 
+// ClassList are the storage classes of shared volumes.
+func (n *NFS) ClassList() []Class { return n.classes() }
+
 func (l *Local) class() string { return cmp.Or(l.Class, "local") }
+
+// ClassName is the name by which claims ask for local volumes.
+func (l *Local) ClassName() string { return l.class() }
