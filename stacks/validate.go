@@ -113,6 +113,17 @@ func (c *Config) validateVolumes(hosts []host.Host, wrong bool) problem.List {
 		return l
 	}
 	l.Include("", args.Validate())
+	if args.NFS == nil || len(args.NFS.Nodes) > 0 {
+		return l // who has the labels is known to the cluster alone
+	}
+	storage, cluster := c.storage(hosts), c.kubernetes(hosts)
+	for _, h := range cluster.Workers {
+		project, address := storage.Provisioner.Project, cluster.Plan.Address(h.Name, cluster.Network)
+		if address.IsValid() && !storage.Serves(project, address) {
+			l.Add("nfs.nodes", fmt.Sprintf("the worker %s (%s) is no client of the storage's project %s", h.Name, address, project),
+				"add it or its network to the project's clients, or name the labels of the nodes that are")
+		}
+	}
 	return l
 }
 

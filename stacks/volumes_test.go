@@ -32,13 +32,18 @@ func TestBadVolumes(t *testing.T) {
 		spoil func(tree)
 		want  []string
 	}{
-		"no keys of the storage":   {func(c tree) { delete(c.at("storage", "provisioner"), "keys") }, nil},
-		"no local ones":            {func(c tree) { delete(c.at("volumes"), "local") }, nil},
-		"a key":                    {func(c tree) { c.at("volumes", "nfs")["server"] = "10.0.0.1" }, []string{"volumes.nfs.server: is not a key"}},
-		"no provisioner":           {func(c tree) { delete(c.at("storage"), "provisioner") }, []string{"volumes.nfs: there is no storage that makes volumes"}},
-		"no cluster":               {func(c tree) { delete(c, "kubernetes") }, []string{"volumes: there is no cluster"}},
-		"nothing":                  {func(c tree) { delete(c.at("volumes"), "local"); delete(c.at("volumes"), "nfs") }, []string{"volumes: there are no volumes"}},
-		"a node that is not there": {func(c tree) { c.at("volumes", "local", "volumes", 0)["node"] = "app1" }, []string{"volumes.local.volumes[0].node: app1 is not a host of the cluster"}},
+		"no keys of the storage":      {func(c tree) { delete(c.at("storage", "provisioner"), "keys") }, nil},
+		"no local ones":               {func(c tree) { delete(c.at("volumes"), "local") }, nil},
+		"a key":                       {func(c tree) { c.at("volumes", "nfs")["server"] = "10.0.0.1" }, []string{"volumes.nfs.server: is not a key"}},
+		"no provisioner":              {func(c tree) { delete(c.at("storage"), "provisioner") }, []string{"volumes.nfs: there is no storage that makes volumes"}},
+		"no cluster":                  {func(c tree) { delete(c, "kubernetes") }, []string{"volumes: there is no cluster"}},
+		"nothing":                     {func(c tree) { delete(c.at("volumes"), "local"); delete(c.at("volumes"), "nfs") }, []string{"volumes: there are no volumes"}},
+		"a node that is not there":    {func(c tree) { c.at("volumes", "local", "volumes", 0)["node"] = "app1" }, []string{"volumes.local.volumes[0].node: app1 is not a host of the cluster"}},
+		"a worker that may not mount": {func(c tree) { c.at("storage", "projects", 3)["clients"] = []any{"10.20.0.51", "worker2"} }, []string{"volumes.nfs.nodes: the worker worker3 ("}},
+		"workers that may not, and have no label": {func(c tree) {
+			c.at("storage", "projects", 3)["clients"] = []any{"10.20.0.51"}
+			c.at("volumes", "nfs")["nodes"] = map[string]any{"example.net/nfs": "true"}
+		}, nil},
 		"a storage host unknown": {func(c tree) {
 			delete(c.at("hosts", 5), "hostKey")
 			c.at("hosts", 5)["ssh"] = map[string]any{"insecureIgnoreHostKey": true}

@@ -555,6 +555,29 @@ func (a *NFSHAClusterArgs) poolQuota() int {
 	return 0
 }
 
+// Serves is whether a project is exported to an address.
+func (a *NFSHAClusterArgs) Serves(project string, address netip.Addr) bool {
+	for _, p := range a.Projects {
+		if p.Name != project {
+			continue
+		}
+		return slices.ContainsFunc(p.Clients, func(client string) bool {
+			if n, ok := a.Plan.Network(client); ok {
+				return n.Prefix().Contains(address)
+			}
+			if _, ok := a.Plan.Host(client); ok {
+				return slices.Contains(a.Plan.Addresses(client), address)
+			}
+			if r, err := netip.ParsePrefix(client); err == nil {
+				return r.Contains(address)
+			}
+			one, err := netip.ParseAddr(client)
+			return err == nil && one == address
+		})
+	}
+	return false
+}
+
 // Access says how volumes are made in the project of [NFSHAClusterArgs.Provisioner].
 // A host that has no key to be known by has none in it.
 func (a *NFSHAClusterArgs) Access() Access {

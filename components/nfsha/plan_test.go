@@ -2,6 +2,7 @@ package nfsha
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -222,4 +223,16 @@ func TestAccess(t *testing.T) {
 restrict,command="exec sudo -n /usr/local/lib/halinux/volumes \"$SSH_ORIGINAL_COMMAND\"" [secret key]
 `)
 	assert.Equal(t, pulumi.String(hostKey), p.Secrets["key"])
+}
+
+func TestServes(t *testing.T) {
+	a := example()
+	for address, want := range map[string]bool{"10.10.0.41": true, "10.10.0.47": true, "10.10.0.48": false, "10.11.0.41": false} {
+		assert.Equal(t, want, a.Serves("kubernetes", netip.MustParseAddr(address)), address)
+	}
+	a.Projects = []Project{{Name: "x", Clients: []string{"storage", "client1", "10.10.0.99"}}}
+	for address, want := range map[string]bool{"10.11.0.7": true, "10.10.0.41": true, "10.10.0.99": true, "10.10.0.98": false} {
+		assert.Equal(t, want, a.Serves("x", netip.MustParseAddr(address)), address)
+	}
+	assert.False(t, a.Serves("y", netip.MustParseAddr("10.10.0.41")))
 }
