@@ -55,11 +55,12 @@ const (
 // supplementary groups ask for.
 var agnhostSet = &packageSet{
 	name:     "agnhost",
-	packages: []string{"bind9-dnsutils", "busybox-static", "curl", "iproute2", "netcat-openbsd"},
+	packages: []string{"bind9-dnsutils", "busybox-static", "curl", "dash", "iproute2", "netcat-openbsd"},
 	depends:  true,
 	keep:     inTestImage,
-	// What Debian's alternatives do when a package is installed.
-	links: map[string]string{"usr/bin/nc": "nc.openbsd", "agnhost-2": "agnhost"},
+	// What Debian's alternatives do when a package is installed. The shell is not
+	// busybox, whose own nc and ip would be called instead of these.
+	links: map[string]string{"usr/bin/nc": "nc.openbsd", "usr/bin/sh": "dash", "agnhost-2": "agnhost"},
 	files: map[string]string{
 		"etc/passwd": rootAndNobody + "user-defined-in-image:x:1000:1000:Linux User,,,:/home/user-defined-in-image:/bin/sh\n",
 		"etc/group":  "root:x:0:\nnobody:x:65534:\nuser-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n",
