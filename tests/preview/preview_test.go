@@ -43,6 +43,7 @@ type project struct {
 	dir      string
 	attached *providers.Attached
 	outputs  []string // names of the stack's outputs, of the last preview
+	name     string   // of the stack whose settings a test edits
 }
 
 func newProject(t *testing.T) *project {
@@ -50,7 +51,7 @@ func newProject(t *testing.T) *project {
 	if _, err := exec.LookPath("pulumi"); err != nil {
 		t.Skip("SKIP: no pulumi on PATH; make test-fast builds it")
 	}
-	p := &project{t: t, dir: t.TempDir()}
+	p := &project{t: t, dir: t.TempDir(), name: "lab"}
 	attached, err := providers.Attach(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, attached.Close()) })

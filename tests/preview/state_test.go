@@ -22,15 +22,18 @@ import (
 	"github.com/halinux/halinux/tests/sshkey"
 )
 
-// site is the lab's stack on simulated hosts: `up` works on it.
+// site is one of the lab's stacks on simulated hosts: `up` works on it.
 type site struct {
 	*project
 	hosts map[string]*simulated.Host
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T) *site { return newSiteOf(t, "lab") }
+
+func newSiteOf(t *testing.T, stack string) *site {
 	t.Helper()
 	s := &site{newProject(t), map[string]*simulated.Host{}}
+	s.name = stack
 	var known strings.Builder
 	s.configure(func(config map[string]any) {
 		key, err := sshkey.New()
@@ -58,7 +61,7 @@ func newSite(t *testing.T) *site {
 // configure edits the stack's settings.
 func (p *project) configure(edit func(config map[string]any)) {
 	p.t.Helper()
-	path := filepath.Join(p.dir, "Pulumi.lab.yaml")
+	path := filepath.Join(p.dir, "Pulumi."+p.name+".yaml")
 	b, err := os.ReadFile(path)
 	require.NoError(p.t, err)
 	settings := map[string]any{}
@@ -71,7 +74,7 @@ func (p *project) configure(edit func(config map[string]any)) {
 
 func (s *site) up() string {
 	s.t.Helper()
-	stack := s.stack("lab")
+	stack := s.stack(s.name)
 	var out bytes.Buffer
 	_, err := stack.Up(s.t.Context(), optup.Diff(), optup.ProgressStreams(&out), optup.ErrorProgressStreams(&out))
 	require.NoError(s.t, err, out.String())
@@ -81,7 +84,7 @@ func (s *site) up() string {
 // changes are the names of the resources that a preview would change.
 func (s *site) changes() []string {
 	s.t.Helper()
-	steps, err := s.preview("lab")
+	steps, err := s.preview(s.name)
 	require.NoError(s.t, err)
 	var names []string
 	for _, step := range steps {
@@ -104,6 +107,38 @@ func TestOneChangeChangesOneHost(t *testing.T) {
 		links[0].(map[string]any)["bond"].(map[string]any)["primary"] = "eth1"
 	})
 	assert.Equal(t, []string{"base-backend3-network"}, s.changes())
+}
+
+// One more worker is the affair of that worker, and of the edges, whose sites lead
+// to it and whose zones have its name: nobody even connects to another node.
+func TestAnotherWorkerTouchesNoOtherNode(t *testing.T) {
+	s := newSiteOf(t, "kubernetes")
+	roles := func(roles ...any) {
+		s.configure(func(config map[string]any) {
+			for _, h := range config["halinux:hosts"].([]any) {
+				if h := h.(map[string]any); h["name"] == "worker2" {
+					h["roles"] = roles
+				}
+			}
+		})
+	}
+	roles()
+	s.up()
+	before := map[string]int{}
+	for name, h := range s.hosts {
+		before[name] = h.Connections()
+	}
+	roles("worker")
+	s.up()
+	var touched []string
+	for name, h := range s.hosts {
+		if h.Connections() > before[name] {
+			touched = append(touched, name)
+		}
+	}
+	slices.Sort(touched)
+	assert.Equal(t, []string{"edge1", "edge2", "worker2"}, touched)
+	require.Empty(t, s.changes())
 }
 
 func TestDriftIsShownRepairedAndForgotten(t *testing.T) {
@@ -145,7 +180,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	require.NoError(t, err)
 	sentinels = append(sentinels, strings.Split(string(key), "\n")[2])
 
-	stack := s.stack("lab")
+	stack := s.stack(s.name)
 	var preview bytes.Buffer
 	_, err = stack.Preview(t.Context(), optpreview.Diff(), optpreview.ProgressStreams(&preview), optpreview.ErrorProgressStreams(&preview))
 	require.NoError(t, err)
