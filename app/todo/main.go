@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	_ "time/tzdata" // an image has no files for TZ
 
 	"github.com/halinux/halinux/app/todo/config"
 	"github.com/halinux/halinux/app/todo/files"

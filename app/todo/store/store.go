@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -114,7 +115,8 @@ func OpenMariaDB(m MariaDB) (*Store, error) {
 		c.Net = "unix"
 	}
 	c.Collation = "utf8mb4_unicode_ci"
-	c.InterpolateParams = true // one round trip for each statement, not two
+	c.Logger = &mysql.NopLogger{} // what it would print is in the errors too
+	c.InterpolateParams = true    // one round trip for each statement, not two
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = 3*time.Second, 10*time.Second, 10*time.Second
 	if m.SyncWait {
 		c.Params = map[string]string{"wsrep_sync_wait": "1"}
@@ -128,7 +130,10 @@ func OpenMariaDB(m MariaDB) (*Store, error) {
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("%s: has no certificate", m.CA)
 		}
-		host, _, _ := strings.Cut(m.Address, ":")
+		host, _, err := net.SplitHostPort(m.Address)
+		if err != nil {
+			return nil, fmt.Errorf("the address of the database: %w", err)
+		}
 		c.TLS = &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS12}
 	}
 	connector, err := mysql.NewConnector(c)

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,7 +31,8 @@ func TestStore(t *testing.T) {
 		})
 	})
 	t.Run("mariadb", func(t *testing.T) {
-		server := startMariaDB(t)
+		dir := installMariaDB(t)
+		server := startMariaDB(t, dir, "--skip-networking").MariaDB
 		n := 0
 		run(t, func(t *testing.T) *Store {
 			n++
@@ -48,45 +46,6 @@ func TestStore(t *testing.T) {
 			return s
 		})
 	})
-}
-
-// startMariaDB runs a server of this test's own, with a socket instead of a
-// port, until the test ends.
-func startMariaDB(t *testing.T) MariaDB {
-	t.Helper()
-	for _, program := range []string{"mariadbd", "mariadb-install-db"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("SKIP: %s is not on PATH (Debian's package mariadb-server has it)", program)
-		}
-	}
-	me, err := user.Current()
-	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "todo-mariadb") // short: a socket's path has 107 bytes at most
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
-	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "sock")
-	out, err := exec.CommandContext(t.Context(), "mariadb-install-db", "--no-defaults", "--datadir="+data, "--user="+me.Username,
-		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve").CombinedOutput()
-	require.NoError(t, err, string(out))
-	log, err := os.Create(filepath.Join(dir, "log"))
-	require.NoError(t, err)
-	server := exec.Command("mariadbd", "--no-defaults", "--datadir="+data, "--socket="+socket, "--skip-networking", "--user="+me.Username,
-		"--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=1", "--innodb-buffer-pool-size=16M", "--pid-file="+filepath.Join(dir, "pid"))
-	server.Stdout, server.Stderr = log, log
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		assert.NoError(t, server.Process.Kill())
-		_ = server.Wait() // it was killed
-		assert.NoError(t, log.Close())
-	})
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("unix", socket)
-		if err == nil {
-			err = c.Close()
-		}
-		return err == nil
-	}, 30*time.Second, 20*time.Millisecond, "mariadbd did not start")
-	return MariaDB{Address: socket, User: "root"}
 }
 
 func run(t *testing.T, open func(*testing.T) *Store) {

@@ -17,25 +17,8 @@ import (
 	"github.com/halinux/halinux/app/todo/store"
 )
 
-const (
-	attachmentNameMost = 120 // characters
-	// uploadPause is how long an upload may bring nothing before it is given up.
-	uploadPause = 30 * time.Second
-)
-
-// patient gives a request's body as much time as it needs, as long as
-// something comes.
-type patient struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-func (p patient) Read(b []byte) (int, error) {
-	if err := p.control.SetReadDeadline(time.Now().Add(uploadPause)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
-	}
-	return p.ReadCloser.Read(b)
-}
+// attachmentNameMost is how many characters of a file's name are kept.
+const attachmentNameMost = 120
 
 // attach receives a file. The order makes it whole or nothing: the content is
 // brought to the disk under its own name, then the row is written. What a
@@ -45,9 +28,8 @@ func (a *App) attach(c *call) error {
 	if err != nil {
 		return err
 	}
-	// The form's other fields, and what frames the file, are small.
-	c.Body = http.MaxBytesReader(c.w, patient{c.Body, http.NewResponseController(c.w)}, a.Files.Limit()+formLimit)
 	id, name, upload, err := a.receive(c)
+	c.bodyRead()
 	if err != nil {
 		text := c.uploadProblem(err)
 		if text == "" {
@@ -91,6 +73,8 @@ var errNoFile = errors.New("the form has no file")
 
 // receive reads the form as it comes in. The id comes before the file.
 func (a *App) receive(c *call) (id, name string, upload *files.Upload, err error) {
+	// The form's other fields, and what frames the file, are small.
+	c.Body = http.MaxBytesReader(c.w, c.Body, a.Files.Limit()+formLimit)
 	form, err := c.MultipartReader()
 	if err != nil {
 		return "", "", nil, errNoFile

@@ -36,7 +36,10 @@ func (a *App) page(h func(*call) error, signedIn bool) http.Handler {
 		c := &call{Request: r, app: a, w: w, Locale: a.locales.Match(chosen, r.Header.Get("Accept-Language"))}
 		w.Header().Set("Vary", "Accept-Language, Cookie")
 		w.Header().Set("Cache-Control", "no-store")
-		err := a.authenticate(c)
+		err := c.readForm()
+		if err == nil {
+			err = a.authenticate(c)
+		}
 		if err == nil && signedIn && c.User.ID == "" {
 			err = c.askToSignIn()
 		} else if err == nil {
@@ -46,6 +49,16 @@ func (a *App) page(h func(*call) error, signedIn bool) http.Handler {
 			c.fail(err)
 		}
 	})
+}
+
+// readForm reads a form, but one with a file, which its handler reads as it
+// comes in. What cannot be read of it is not there.
+func (c *call) readForm() error {
+	err := c.ParseForm()
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return err
+	}
+	return nil
 }
 
 // askToSignIn keeps where a person wanted to go, as far as going there changes

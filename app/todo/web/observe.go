@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -43,23 +44,26 @@ func newMetrics(r prometheus.Registerer, s *store.Store) metrics {
 // probes are too many to be logged and traced.
 func probe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" }
 
+// route is what a request was matched with, not its path: there are few, and
+// they have no ids in them.
+func route(r *http.Request) string {
+	_, pattern, _ := strings.Cut(r.Pattern, " ")
+	return r.Method + " " + cmp.Or(pattern, "none")
+}
+
 // observe measures, logs and traces each request.
 func (a *App) observe(next http.Handler) http.Handler {
 	measured := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.metrics.running.Inc()
 		defer a.metrics.running.Dec()
-		span := trace.SpanContextFromContext(r.Context())
-		if span.HasTraceID() {
-			w.Header().Set("X-Trace-Id", span.TraceID().String())
+		span := trace.SpanFromContext(r.Context())
+		traced := span.SpanContext().HasTraceID()
+		if traced {
+			w.Header().Set("X-Trace-Id", span.SpanContext().TraceID().String())
 		}
 		m := httpsnoop.CaptureMetrics(next, w, r)
-		// The pattern, not the path: few routes, and no ids in labels.
-		_, route, _ := strings.Cut(r.Pattern, " ")
-		if route == "" {
-			route = "none"
-		}
-		a.metrics.requests.WithLabelValues(r.Method+" "+route, strconv.Itoa(m.Code)).Inc()
-		a.metrics.seconds.WithLabelValues(r.Method + " " + route).Observe(m.Duration.Seconds())
+		a.metrics.requests.WithLabelValues(route(r), strconv.Itoa(m.Code)).Inc()
+		a.metrics.seconds.WithLabelValues(route(r)).Observe(m.Duration.Seconds())
 		if probe(r) {
 			return
 		}
@@ -67,12 +71,12 @@ func (a *App) observe(next http.Handler) http.Handler {
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", m.Code),
 			slog.Duration("duration", m.Duration), slog.Int64("bytes", m.Written), slog.String("edge", r.Header.Get("X-Edge")),
 		}
-		if span.HasTraceID() {
-			attributes = append(attributes, slog.String("trace", span.TraceID().String()))
+		if traced {
+			attributes = append(attributes, slog.String("trace", span.SpanContext().TraceID().String()))
 		}
 		a.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", attributes...)
 	})
 	return otelhttp.NewHandler(measured, "request",
 		otelhttp.WithFilter(func(r *http.Request) bool { return !probe(r) }),
-		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method + " " + r.URL.Path }))
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return route(r) }))
 }

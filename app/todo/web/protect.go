@@ -1,9 +1,11 @@
 package web
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -28,6 +30,7 @@ const (
 func (a *App) protect(next http.Handler) http.Handler {
 	policy := "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 	guarded := http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = patient{r.Body, http.NewResponseController(w), a.bodyPause}
 		if !strings.HasSuffix(r.URL.Path, "/attachments") {
 			r.Body = http.MaxBytesReader(w, r.Body, formLimit)
 		}
@@ -42,6 +45,38 @@ func (a *App) protect(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		guarded.ServeHTTP(w, r)
 	})
+}
+
+// patient gives a body as much time as it needs, as long as something comes.
+type patient struct {
+	io.ReadCloser
+	control *http.ResponseController
+	pause   time.Duration // how long it may bring nothing
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.until(time.Now().Add(p.pause)); err != nil {
+		return 0, err
+	}
+	n, err := p.ReadCloser.Read(b)
+	if err != nil {
+		err = cmp.Or(p.until(time.Time{}), err)
+	}
+	return n, err
+}
+
+func (p patient) until(t time.Time) error {
+	if err := p.control.SetReadDeadline(t); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// bodyRead ends the time that a body had, where it was not read to its end. It
+// would end the request too, and a volume that moves to another machine may
+// well take longer. Where there is no connection any more nothing has to end.
+func (c *call) bodyRead() {
+	_ = patient{control: http.NewResponseController(c.w)}.until(time.Time{})
 }
 
 // sessionCookie has the prefix that binds it to this host where there is TLS;

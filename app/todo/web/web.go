@@ -47,6 +47,7 @@ type App struct {
 	metrics   metrics
 	draining  atomic.Bool
 	pageSize  int
+	bodyPause time.Duration // how long a request's body may bring nothing
 }
 
 // New prepares the pages.
@@ -63,7 +64,10 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &App{Options: o, locales: locales, templates: templates, static: static, metrics: newMetrics(o.Metrics, o.Store), pageSize: 20}, nil
+	return &App{
+		Options: o, locales: locales, templates: templates, static: static, metrics: newMetrics(o.Metrics, o.Store),
+		pageSize: 20, bodyPause: 30 * time.Second,
+	}, nil
 }
 
 // Drain says from now on that the application is not ready, so that whoever

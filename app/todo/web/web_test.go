@@ -517,6 +517,57 @@ func TestShutdownFinishesUploads(t *testing.T) {
 	require.Len(t, s.files(t), 1)
 }
 
+// A body has as long as something comes, and what is done with it has longer.
+func TestBodiesMayBeSlow(t *testing.T) {
+	s := newSite(t)
+	s.bodyPause = 200 * time.Millisecond
+	read := make(chan error, 1)
+	server := newServer(t, s.protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		if err == nil {
+			timer := time.NewTimer(2 * s.bodyPause) // a volume that moves
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-r.Context().Done():
+				err = r.Context().Err()
+			}
+		}
+		read <- err
+	})))
+	send := func(pauses ...time.Duration) error {
+		body, w := io.Pipe()
+		go func() {
+			for _, pause := range pauses {
+				timer := time.NewTimer(pause)
+				<-timer.C
+				_, _ = io.WriteString(w, "more")
+			}
+			_ = w.Close()
+		}()
+		answer, err := http.Post(server.URL, "text/plain", body)
+		if err == nil {
+			err = answer.Body.Close()
+		}
+		_ = body.Close()
+		return err
+	}
+	require.NoError(t, send(s.bodyPause/2, s.bodyPause/2, s.bodyPause/2))
+	require.NoError(t, <-read)
+	_ = send(0, 10*s.bodyPause) // whether its answer comes through is chance
+	require.ErrorIs(t, <-read, os.ErrDeadlineExceeded)
+}
+
+func TestFormsAreLimited(t *testing.T) {
+	p := newSite(t).signUp(t, "ann")
+	p.submit("/lists", "title", strings.Repeat("x", formLimit))
+	require.Equal(t, http.StatusRequestEntityTooLarge, p.status)
+	require.True(t, p.sees("That was too much"))
+	p.visit("/lists")
+	p.submit("/lists", "title", strings.Repeat("x", titleMost+1))
+	require.True(t, p.sees("Enter a title of at most 200 characters"))
+}
+
 func TestAssets(t *testing.T) {
 	s := newSite(t)
 	p := s.person(t)
