@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"time"
 )
@@ -78,6 +79,27 @@ func collect[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) (out []T, e
 	return out, rows.Err()
 }
 
+// errCutShort means that a statement was ended in its middle.
+var errCutShort = errors.New("a count has no number; the statement was cut short")
+
+// tally is the number of a COUNT below a SELECT. Where Galera refuses a
+// transaction while such a statement runs, MariaDB has been seen to answer NULL
+// for it, and to tell of the refusal with the next statement only.
+type tally struct{ n *int }
+
+// Scan takes the number.
+func (t tally) Scan(value any) error {
+	var n sql.NullInt64
+	if err := n.Scan(value); err != nil {
+		return err
+	}
+	if !n.Valid {
+		return errCutShort
+	}
+	*t.n = int(n.Int64)
+	return nil
+}
+
 // Lists are a user's lists, the oldest first.
 func (s *Store) Lists(ctx context.Context, user string, p Page) (out Paged[List], err error) {
 	err = s.read(ctx, "lists", func(ctx context.Context, q querier) error {
@@ -85,7 +107,7 @@ func (s *Store) Lists(ctx context.Context, user string, p Page) (out Paged[List]
 			(SELECT COUNT(*) FROM items i WHERE i.list_id = l.id AND i.done = 0), (SELECT COUNT(*) FROM items i WHERE i.list_id = l.id)`,
 			"FROM lists l WHERE l.user_id = ?", "l.created_at, l.id", []any{user},
 			func(r *sql.Rows) (l List, err error) {
-				return l, r.Scan(&l.ID, &l.Title, &l.Version, &l.Open, &l.Total)
+				return l, r.Scan(&l.ID, &l.Title, &l.Version, tally{&l.Open}, tally{&l.Total})
 			})
 		return err
 	})
@@ -104,7 +126,7 @@ func (s *Store) List(ctx context.Context, user, id string) (l List, err error) {
 func list(ctx context.Context, q querier, user, id string) (l List, err error) {
 	err = q.QueryRowContext(ctx, `SELECT id, title, version, (SELECT COUNT(*) FROM items WHERE list_id = lists.id AND done = 0),
 		(SELECT COUNT(*) FROM items WHERE list_id = lists.id) FROM lists WHERE id = ? AND user_id = ?`, id, user).
-		Scan(&l.ID, &l.Title, &l.Version, &l.Open, &l.Total)
+		Scan(&l.ID, &l.Title, &l.Version, tally{&l.Open}, tally{&l.Total})
 	return l, found(err)
 }
 
@@ -190,7 +212,7 @@ type scanner interface{ Scan(...any) error }
 
 func scanItem(r scanner) (i Item, err error) {
 	var updated int64
-	err = r.Scan(&i.ID, &i.List, &i.ListTitle, &i.Title, &i.Notes, &i.Due, &i.Done, &i.Version, &updated, &i.Attachments)
+	err = r.Scan(&i.ID, &i.List, &i.ListTitle, &i.Title, &i.Notes, &i.Due, &i.Done, &i.Version, &updated, tally{&i.Attachments})
 	i.Updated = atMillis(updated)
 	return i, err
 }
