@@ -609,6 +609,32 @@ func TestCluster(t *testing.T) {
 		b.nothingLost(c)
 	})
 
+	t.Run("the donor dies", func(t *testing.T) {
+		b.t = t
+		c := b.write()
+		b.until("rows", func() bool { return c.count() >= 50 })
+		b.kill(2)
+		b.empty(2)
+		b.start(2)
+		donor := -1
+		b.until("a donor", func() bool {
+			for o := range 2 {
+				var name, state string
+				if b.open(o).QueryRow("SHOW GLOBAL STATUS LIKE 'wsrep_local_state'").Scan(&name, &state) == nil && state == "2" {
+					donor = o
+				}
+			}
+			return donor >= 0
+		})
+		b.kill(donor)
+		b.start(donor)
+		n := c.count()
+		b.until("writes go on", func() bool { return c.count() >= n+50 })
+		b.ready(0, 1, 2)
+		c.end()
+		b.nothingLost(c)
+	})
+
 	t.Run("all die and one volume is lost", func(t *testing.T) {
 		b.t = t
 		c := b.write()
@@ -653,6 +679,8 @@ func TestCluster(t *testing.T) {
 		b.start(0, 1, 2)
 		b.says(0, recovery.Stop, "is empty")
 		b.api.giveUp(0, 1, 2)
+		b.ready(0)
+		require.Zero(t, b.lost(0, c), "rows of before the backup")
 		b.ready(0, 1, 2)
 		b.nothingLost(c)
 	})

@@ -10,22 +10,24 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/halinux/halinux/components/galera/pod"
 	"github.com/halinux/halinux/components/galera/recovery"
 )
 
-// misses is how many looks in a row the writer must be gone before another node
-// takes its place.
-const misses = 3
+// silence is for how many intervals the writer must not have answered before
+// another node takes its place. One that answers that it is no member any more is
+// replaced at once.
+const silence = 3
 
 // writer is what a node remembers of who writes. Any member may be written to, as
 // Galera finds conflicts; one writer has none of them, and its readers see what
 // was written.
 type writer struct {
-	missed  int
-	labeled *bool    // what the own label was last made
-	schema  [32]byte // checksum of the schema that was made
+	seen    time.Time // when the writer last said that it is a member
+	labeled *bool     // what the own label was last made
+	schema  [32]byte  // checksum of the schema that was made
 }
 
 // elect lets the cluster have one writer: the one that is, as long as it is a
@@ -37,13 +39,17 @@ func (n *node) elect(ctx context.Context) {
 	}
 	others := n.peers.ask(ctx)
 	self := n.settings.ordinal
+	if n.writer.seen.IsZero() {
+		n.writer.seen = time.Now() // not before the first look
+	}
 	if r.writer != self {
-		if o, ok := others[r.writer]; ok && o.Phase == recovery.Primary {
-			n.writer.missed = 0
+		o, answers := others[r.writer]
+		if answers && o.Phase == recovery.Primary {
+			n.writer.seen = time.Now()
 			n.label(ctx, false)
 			return
 		}
-		if n.writer.missed++; r.writer >= 0 && n.writer.missed < misses {
+		if r.writer >= 0 && !answers && time.Since(n.writer.seen) < silence*n.settings.interval {
 			return
 		}
 		for ordinal, o := range others {
@@ -58,7 +64,6 @@ func (n *node) elect(ctx context.Context) {
 		n.log.Info("this node is the writer")
 		n.writer.labeled = nil
 	}
-	n.writer.missed = 0
 	if n.writer.labeled == nil || !*n.writer.labeled {
 		// Those who are gone cannot take it off themselves.
 		for ordinal := range n.settings.peers {
