@@ -95,6 +95,7 @@ func (n *node) live(ctx, answering context.Context) error {
 		}
 		began := time.Now()
 		err := n.serve(ctx, d, r)
+		endOrphans()
 		if ctx.Err() != nil {
 			break
 		}

@@ -242,3 +242,17 @@ func TestALongJoinIsAlive(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ended)
 }
+
+// Of all processes those whose parent is the first one are left behind.
+func TestOrphans(t *testing.T) {
+	proc := t.TempDir()
+	for pid, stat := range map[string]string{
+		"1": "1 (galera-node) S 0 1 1", "7": "7 (galera-node) S 1 1 1", "20": "20 (mariadbd) S 7 20 1",
+		"31": "31 (bash) S 1 20 1", "32": "32 (so) S 9 (cat) S 1 20 1", "33": "33 (socat) S 31 20 1", "34": "34 (awk) Z 1 20 1", "self": "",
+	} {
+		require.NoError(t, os.MkdirAll(filepath.Join(proc, pid), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(proc, pid, "stat"), []byte(stat), 0o644))
+	}
+	assert.ElementsMatch(t, []int{31, 32}, orphans(proc, 7))
+	assert.Empty(t, orphans(filepath.Join(proc, "none"), 7))
+}
