@@ -46,6 +46,7 @@ help:
 	@echo 'make status     the lab, and how its storage is'
 	@echo 'make report     faults and benchmarks, written to docs/report.md'
 	@echo 'make bundle     Kubernetes without the internet; PROGRAMS=DIR has ready programs'
+	@echo 'make galera-test  the database with three real servers (needs root)'
 	@echo 'make clean      remove $(CACHE)'
 
 up: lab-up

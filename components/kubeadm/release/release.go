@@ -15,7 +15,7 @@ const (
 	Pause      = "3.10.2"
 	Traefik    = "v3.6.12"
 	Hello      = "1.0"
-	GaleraNode = "1.0"
+	GaleraNode = "1.1" // raised with each change of cmd/galera-node: programs are kept by version
 	MariaDB    = "11.8"
 	// NFSProvisioner is ours: a change of the program is a new version.
 	NFSProvisioner = "1.0"
