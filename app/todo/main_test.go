@@ -48,7 +48,7 @@ func TestServe(t *testing.T) {
 	defer collector.Close()
 	pages, inside, data := free(t), free(t), t.TempDir()
 	for name, value := range map[string]string{
-		"TODO_LISTEN": pages, "TODO_METRICS_LISTEN": inside, "TODO_DATA": data, "TODO_DRAIN": "1s",
+		"TODO_LISTEN": pages, "TODO_METRICS_LISTEN": inside, "TODO_DATA": data, "TODO_DRAIN": "5s",
 		"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_EXPORTER_OTLP_COMPRESSION": "none", "POD_NAME": "todo-7",
 	} {
 		t.Setenv(name, value)

@@ -120,8 +120,9 @@ func TestThumbnails(t *testing.T) {
 		"small": {encoded(t, image.NewGray(image.Rect(0, 0, 3, 7)), png.Encode), image.Pt(3, 7)},
 		"thin":  {encoded(t, image.NewGray(image.Rect(0, 0, 5000, 1)), png.Encode), image.Pt(480, 1)},
 		"half":  {encoded(t, wide, png.Encode)[:100], image.Point{}},
-		// Its header says so; nothing of it is decoded.
-		"bomb": {header(60_000, 60_000), image.Point{}},
+		// Scaling it would need 55 MB; of a bomb nothing but the header is read.
+		"large": {encoded(t, image.NewGray(image.Rect(0, 0, 3000, 3000)), png.Encode), image.Point{}},
+		"bomb":  {header(60_000, 60_000), image.Point{}},
 	} {
 		u, err := f.Receive(bytes.NewReader(c.data))
 		require.NoError(t, err, name)
@@ -225,8 +226,10 @@ func TestSweep(t *testing.T) {
 	foreign := filepath.Join(dir, "lost+found")
 	require.NoError(t, os.Mkdir(foreign, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(foreign, "x"), nil, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "ef", orphan+thumbnailSuffix), nil, 0o600))
-	for _, name := range []string{"ef/" + owned, "ef/" + orphan, "ef/" + orphan + thumbnailSuffix, old.names[""], "lost+found/x"} {
+	for _, k := range []string{owned, orphan} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "ef", k+thumbnailSuffix), nil, 0o600))
+	}
+	for _, name := range []string{"ef/" + owned, "ef/" + owned + thumbnailSuffix, "ef/" + orphan, "ef/" + orphan + thumbnailSuffix, old.names[""], "lost+found/x"} {
 		age(name, 25*time.Hour)
 	}
 	known := func(_ context.Context, keys []string) (map[string]bool, error) {
@@ -236,13 +239,13 @@ func TestSweep(t *testing.T) {
 	removed, err := f.Sweep(t.Context(), known)
 	require.NoError(t, err)
 	require.Equal(t, 3, removed)
-	require.ElementsMatch(t, []string{"ef/" + owned, "ef/" + young, half.names[""], "lost+found/x"}, names(t, dir))
+	require.ElementsMatch(t, []string{"ef/" + owned, "ef/" + owned + thumbnailSuffix, "ef/" + young, half.names[""], "lost+found/x"}, names(t, dir))
 
 	// A database that does not answer removes nothing.
 	age("ef/"+young, 25*time.Hour)
 	_, err = f.Sweep(t.Context(), func(context.Context, []string) (map[string]bool, error) { return nil, errors.New("away") })
 	require.ErrorContains(t, err, "away")
-	require.Len(t, names(t, dir), 4)
+	require.Len(t, names(t, dir), 5)
 }
 
 // A volume whose server is away holds one probe, not one for each question.

@@ -428,11 +428,9 @@ func TestUnavailable(t *testing.T) {
 	s, err := OpenMariaDB(MariaDB{Address: filepath.Join(t.TempDir(), "no-socket"), Name: "todo"})
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, s.Close()) }()
-	start := time.Now()
 	_, err = s.Item(t.Context(), "", "")
 	require.ErrorIs(t, err, ErrUnavailable)
 	require.Positive(t, s.Retries())
-	require.Less(t, time.Since(start), retryFor+time.Second)
 	require.Error(t, s.Ready(t.Context()))
 
 	ctx, cancel := context.WithCancel(t.Context())

@@ -29,7 +29,6 @@ func (a *App) attach(c *call) error {
 		return err
 	}
 	id, name, upload, err := a.receive(c)
-	c.bodyRead()
 	if err != nil {
 		text := c.uploadProblem(err)
 		if text == "" {

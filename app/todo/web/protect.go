@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -48,6 +47,7 @@ func (a *App) protect(next http.Handler) http.Handler {
 }
 
 // patient gives a body as much time as it needs, as long as something comes.
+// net/http takes the deadline away at the body's end.
 type patient struct {
 	io.ReadCloser
 	control *http.ResponseController
@@ -55,28 +55,10 @@ type patient struct {
 }
 
 func (p patient) Read(b []byte) (int, error) {
-	if err := p.until(time.Now().Add(p.pause)); err != nil {
+	if err := p.control.SetReadDeadline(time.Now().Add(p.pause)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
-	n, err := p.ReadCloser.Read(b)
-	if err != nil {
-		err = cmp.Or(p.until(time.Time{}), err)
-	}
-	return n, err
-}
-
-func (p patient) until(t time.Time) error {
-	if err := p.control.SetReadDeadline(t); !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return nil
-}
-
-// bodyRead ends the time that a body had, where it was not read to its end. It
-// would end the request too, and a volume that moves to another machine may
-// well take longer. Where there is no connection any more nothing has to end.
-func (c *call) bodyRead() {
-	_ = patient{control: http.NewResponseController(c.w)}.until(time.Time{})
+	return p.ReadCloser.Read(b)
 }
 
 // sessionCookie has the prefix that binds it to this host where there is TLS;

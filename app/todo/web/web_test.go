@@ -520,12 +520,12 @@ func TestShutdownFinishesUploads(t *testing.T) {
 // A body has as long as something comes, and what is done with it has longer.
 func TestBodiesMayBeSlow(t *testing.T) {
 	s := newSite(t)
-	s.bodyPause = 200 * time.Millisecond
+	s.bodyPause = time.Second
 	read := make(chan error, 1)
 	server := newServer(t, s.protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.Copy(io.Discard, r.Body)
 		if err == nil {
-			timer := time.NewTimer(2 * s.bodyPause) // a volume that moves
+			timer := time.NewTimer(s.bodyPause * 3 / 2) // a volume that moves
 			defer timer.Stop()
 			select {
 			case <-timer.C:
@@ -552,9 +552,9 @@ func TestBodiesMayBeSlow(t *testing.T) {
 		_ = body.Close()
 		return err
 	}
-	require.NoError(t, send(s.bodyPause/2, s.bodyPause/2, s.bodyPause/2))
+	require.NoError(t, send(s.bodyPause/20, s.bodyPause/20, s.bodyPause/20))
 	require.NoError(t, <-read)
-	_ = send(0, 10*s.bodyPause) // whether its answer comes through is chance
+	_ = send(0, 3*s.bodyPause) // whether its answer comes through is chance
 	require.ErrorIs(t, <-read, os.ErrDeadlineExceeded)
 }
 
