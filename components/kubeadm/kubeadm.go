@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/halinux/halinux/components/host"
@@ -45,7 +46,7 @@ type KubeadmCluster struct {
 	Hosts map[string]host.Host
 
 	name     string
-	provider *Provider
+	provider *kubernetes.Provider
 }
 
 // NewKubeadmCluster makes the hosts a cluster. What is wrong with the arguments

@@ -54,7 +54,7 @@ func TestProvider(t *testing.T) {
 	assert.Len(t, identifiers, 2, "another cluster of the same name is another one")
 	assert.True(t, found.Inputs["kubeconfig"].ContainsSecrets())
 	assert.True(t, strings.HasSuffix(found.RegisterRPC.GetParent(), "::cluster"))
-	assert.Equal(t, pluginVersion, found.RegisterRPC.GetVersion())
+	assert.NotEmpty(t, found.RegisterRPC.GetVersion(), "the plugin of the package that is used")
 	for _, r := range run(t, example(), nil) {
 		assert.NotEqual(t, "pulumi:providers:kubernetes", r.TypeToken, "who asks for none needs no plugin")
 	}
