@@ -14,6 +14,7 @@ END
 if [ "$own_sources" = yes ]; then
 	for item in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
 		case $item in */halinux-*) continue ;; esac
-		[ ! -e "$item" ] || differs "$item is a package source that was put aside"
+		# unattended-upgrades makes an empty sources.list where there is none (python-apt).
+		[ ! -s "$item" ] || differs "$item is a package source that was put aside"
 	done
 fi

@@ -12,7 +12,7 @@ apt-get indextargets -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=
 if [ "$own_sources" = yes ]; then
 	for item in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
 		case $item in */halinux-*) continue ;; esac
-		[ -e "$item" ] || continue
+		[ -s "$item" ] || continue
 		mkdir -p "$here/aside$(dirname "$item")"
 		say "$item: put aside"
 		mv -f "$item" "$here/aside$item"
