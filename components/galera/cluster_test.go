@@ -18,6 +18,7 @@ import (
 
 	"github.com/halinux/halinux/components/galera/pod"
 	"github.com/halinux/halinux/tests/apiserver"
+	"github.com/halinux/halinux/tests/graph"
 )
 
 // TestInACluster puts the component's objects into a real API server, and does as
@@ -30,7 +31,7 @@ func TestInACluster(t *testing.T) {
 	require.NoError(t, err)
 	resources := run(t, example())
 	put := func(name string) {
-		fields, ok := revealed(resource.NewObjectProperty(resources[name].Inputs)).(map[string]any)
+		fields, ok := graph.Revealed(resource.NewObjectProperty(resources[name].Inputs)).(map[string]any)
 		require.True(t, ok)
 		o := &unstructured.Unstructured{Object: fields}
 		gv, err := schema.ParseGroupVersion(o.GetAPIVersion())
@@ -108,31 +109,5 @@ func TestInACluster(t *testing.T) {
 		},
 	} {
 		require.True(t, apierrors.IsForbidden(forbidden()), what)
-	}
-}
-
-// revealed is a value as JSON has it, secrets and all.
-func revealed(v resource.PropertyValue) any {
-	switch {
-	case v.IsSecret():
-		return revealed(v.SecretValue().Element)
-	case v.IsOutput():
-		return revealed(v.OutputValue().Element)
-	case v.IsObject():
-		m := map[string]any{}
-		for k, e := range v.ObjectValue() {
-			m[string(k)] = revealed(e)
-		}
-		return m
-	case v.IsArray():
-		all := []any{}
-		for _, e := range v.ArrayValue() {
-			all = append(all, revealed(e))
-		}
-		return all
-	case v.IsNumber():
-		return int64(v.NumberValue())
-	default:
-		return v.V
 	}
 }

@@ -50,29 +50,6 @@ func run(t *testing.T, a *GaleraDBArgs, opts ...pulumi.ResourceOption) map[strin
 	})
 }
 
-// plain is a property as a person reads it.
-func plain(v resource.PropertyValue) any {
-	switch {
-	case v.IsSecret() || v.IsOutput() && v.OutputValue().Secret:
-		return "[secret]"
-	case v.IsOutput():
-		return plain(v.OutputValue().Element)
-	case v.IsObject():
-		m := map[string]any{}
-		for k, e := range v.ObjectValue() {
-			m[string(k)] = plain(e)
-		}
-		return m
-	case v.IsArray():
-		list := []any{}
-		for _, e := range v.ArrayValue() {
-			list = append(list, plain(e))
-		}
-		return list
-	}
-	return v.V
-}
-
 func text(t *testing.T, a *GaleraDBArgs) string {
 	t.Helper()
 	resources := run(t, a)
@@ -84,7 +61,7 @@ func text(t *testing.T, a *GaleraDBArgs) string {
 		}
 		m := map[string]any{}
 		for k, v := range r.Inputs {
-			m[string(k)] = plain(v)
+			m[string(k)] = graph.Plain(v)
 		}
 		out, err := yaml.Marshal(m)
 		require.NoError(t, err)
@@ -124,16 +101,16 @@ func TestAPasswordIsMade(t *testing.T) {
 	require.Contains(t, resources, "db-password-todo")
 	assert.Contains(t, resources["db-password-todo"].RegisterRPC.GetIgnoreChanges(), "input")
 	assert.True(t, resources["db-password-todo"].Inputs.ContainsSecrets())
-	made := fmt.Sprint(revealed(resources["db-password-todo"].Inputs["input"]))
+	made := fmt.Sprint(graph.Revealed(resources["db-password-todo"].Inputs["input"]))
 	require.NoError(t, checkPassword("todo", made))
-	assert.Contains(t, fmt.Sprint(revealed(resources["db-schema"].Inputs["stringData"])), made)
+	assert.Contains(t, fmt.Sprint(graph.Revealed(resources["db-schema"].Inputs["stringData"])), made)
 	assert.NotContains(t, run(t, example()), "db-password-todo", "one that was given is taken")
 }
 
 func TestSecretsAreNeverPlain(t *testing.T) {
 	for name, r := range run(t, example()) {
 		for property, v := range r.Inputs {
-			text := fmt.Sprint(plain(v))
+			text := fmt.Sprint(graph.Plain(v))
 			assert.NotContains(t, text, sentinel, "%s.%s", name, property)
 			assert.NotContains(t, text, "PRIVATE KEY", "%s.%s", name, property)
 		}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/halinux/halinux/components/volumes/provisioner"
 	"github.com/halinux/halinux/tests/apiserver"
+	"github.com/halinux/halinux/tests/graph"
 	"github.com/halinux/halinux/tests/nfspool"
 )
 
@@ -42,7 +43,7 @@ func TestInACluster(t *testing.T) {
 	resources := run(t, a, nil)
 	put := func(name string) {
 		r := resources[name]
-		fields, ok := revealed(resource.NewObjectProperty(r.Inputs)).(map[string]any)
+		fields, ok := graph.Revealed(resource.NewObjectProperty(r.Inputs)).(map[string]any)
 		require.True(t, ok)
 		o := &unstructured.Unstructured{Object: fields}
 		gv, err := schema.ParseGroupVersion(o.GetAPIVersion())
@@ -157,30 +158,4 @@ func TestInACluster(t *testing.T) {
 		return apierrors.IsNotFound(err)
 	}, time.Minute, 50*time.Millisecond)
 	assert.NoDirExists(t, v.Spec.NFS.Path)
-}
-
-// revealed is a value as JSON has it, secrets and all.
-func revealed(v resource.PropertyValue) any {
-	switch {
-	case v.IsSecret():
-		return revealed(v.SecretValue().Element)
-	case v.IsOutput():
-		return revealed(v.OutputValue().Element)
-	case v.IsObject():
-		m := map[string]any{}
-		for k, e := range v.ObjectValue() {
-			m[string(k)] = revealed(e)
-		}
-		return m
-	case v.IsArray():
-		all := []any{}
-		for _, e := range v.ArrayValue() {
-			all = append(all, revealed(e))
-		}
-		return all
-	case v.IsNumber():
-		return int64(v.NumberValue())
-	default:
-		return v.V
-	}
 }

@@ -144,35 +144,11 @@ func TestObjects(t *testing.T) {
 		if !strings.HasPrefix(r.TypeToken, "kubernetes:") {
 			continue
 		}
-		text, err := json.MarshalIndent(plain(resource.NewObjectProperty(r.Inputs)), "", "  ")
+		text, err := json.MarshalIndent(graph.Plain(resource.NewObjectProperty(r.Inputs)), "", "  ")
 		require.NoError(t, err)
 		fmt.Fprintf(&b, "--- %s %s\n%s\n", name, r.TypeToken, text)
 	}
 	golden.Compare(t, "testdata/objects.golden", b.String())
-}
-
-// plain is a value as JSON has it; secrets are words.
-func plain(v resource.PropertyValue) any {
-	switch {
-	case v.IsSecret() || v.IsOutput() && v.OutputValue().Secret:
-		return "[secret]"
-	case v.IsOutput():
-		return plain(v.OutputValue().Element)
-	case v.IsObject():
-		m := map[string]any{}
-		for k, e := range v.ObjectValue() {
-			m[string(k)] = plain(e)
-		}
-		return m
-	case v.IsArray():
-		all := []any{}
-		for _, e := range v.ArrayValue() {
-			all = append(all, plain(e))
-		}
-		return all
-	default:
-		return v.V
-	}
 }
 
 func TestSecretsAreNeverPlain(t *testing.T) {

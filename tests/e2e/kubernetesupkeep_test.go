@@ -173,6 +173,20 @@ func (k *kube) isBefore(t testing.TB) {
 	}
 }
 
+// restored has etcd made from a snapshot, while pods are asked, and wants the cluster
+// of then.
+func (k *kube) restored(t *testing.T, restore Change, metric string, l *Load) {
+	t.Helper()
+	r := k.Up(t, snapshots, restore)
+	k.isBefore(t)
+	k.settled(t, snapshots, restore)
+	k.Up(t)
+	figure := k.measured(metric, "s")
+	figure.Value, figure.Limit = r.Took.Seconds(), 900
+	k.Record(t, figure)
+	lossless(t, k.Bed, k.measured("", ""), l)
+}
+
 // putBack restores etcd while it works, from a control plane that is not the first.
 func putBack(t *testing.T, k *kube) {
 	holder := k.masters[1]
@@ -183,15 +197,7 @@ func putBack(t *testing.T, k *kube) {
 	}
 	has(t, refused.Output(), "discard")
 	l := k.Send(t, "client", with(k.pods(t), patient))
-	restore := restoreOf(holder, snapshot, true)
-	r := k.Up(t, snapshots, restore)
-	k.isBefore(t)
-	k.settled(t, snapshots, restore)
-	k.Up(t)
-	figure := k.measured("etcd is as it was at a snapshot, all control planes vote", "s")
-	figure.Value, figure.Limit = r.Took.Seconds(), 900
-	k.Record(t, figure)
-	lossless(t, k.Bed, k.measured("", ""), l)
+	k.restored(t, restoreOf(holder, snapshot, true), "etcd is as it was at a snapshot, all control planes vote", l)
 }
 
 // majorityGone puts fresh hosts in the place of two control planes, and etcd is made
@@ -206,15 +212,7 @@ func majorityGone(t *testing.T, k *kube) {
 	for _, m := range k.masters[:2] {
 		k.Lab(t, "replace", m)
 	}
-	restore := restoreOf(holder, snapshot, false)
-	r := k.Up(t, snapshots, restore)
-	k.isBefore(t)
-	k.settled(t, snapshots, restore)
-	k.Up(t)
-	figure := k.measured("the majority is gone for good: restored on fresh hosts", "s")
-	figure.Value, figure.Limit = r.Took.Seconds(), 900
-	k.Record(t, figure)
-	lossless(t, k.Bed, k.measured("", ""), l)
+	k.restored(t, restoreOf(holder, snapshot, false), "the majority is gone for good: restored on fresh hosts", l)
 }
 
 // masterReplaced puts a fresh host in the place of the control plane that made the

@@ -39,3 +39,46 @@ func Of(t testing.TB, program pulumi.RunFunc) map[string]pulumi.MockResourceArgs
 	require.NoError(t, pulumi.RunErr(program, pulumi.WithMocks("project", "stack", r)))
 	return r.resources
 }
+
+// Plain is a value of a resource as JSON has it, with a word in the place of each
+// secret.
+func Plain(v resource.PropertyValue) any {
+	if v.IsSecret() || v.IsOutput() && v.OutputValue().Secret {
+		return "[secret]"
+	}
+	return unwrapped(v, Plain)
+}
+
+// Revealed is a value of a resource as an API server gets it, secrets and all, with
+// whole numbers.
+func Revealed(v resource.PropertyValue) any {
+	switch {
+	case v.IsSecret():
+		return Revealed(v.SecretValue().Element)
+	case v.IsNumber():
+		return int64(v.NumberValue())
+	}
+	return unwrapped(v, Revealed)
+}
+
+// unwrapped is a value without what the engine puts around it; of is for what is
+// inside of it.
+func unwrapped(v resource.PropertyValue, of func(resource.PropertyValue) any) any {
+	switch {
+	case v.IsOutput():
+		return of(v.OutputValue().Element)
+	case v.IsObject():
+		m := map[string]any{}
+		for k, e := range v.ObjectValue() {
+			m[string(k)] = of(e)
+		}
+		return m
+	case v.IsArray():
+		all := []any{}
+		for _, e := range v.ArrayValue() {
+			all = append(all, of(e))
+		}
+		return all
+	}
+	return v.V
+}
