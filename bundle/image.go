@@ -44,6 +44,7 @@ func images() []imageSpec {
 		{name: "galera-node", tag: release.GaleraNode, programs: []string{"galera-node"}, entrypoint: []string{"/usr/local/bin/galera-node"}},
 		{name: "mariadb", tag: release.MariaDB, packages: mariadbSet},
 		{name: "nfs-provisioner", tag: release.NFSProvisioner, programs: []string{"nfs-provisioner"}, entrypoint: []string{"/usr/local/bin/nfs-provisioner"}},
+		{name: "registry", tag: release.Distribution, programs: []string{"registry"}, entrypoint: []string{"/usr/local/bin/registry"}},
 		{name: "traefik", tag: release.Traefik, programs: []string{"traefik"}, entrypoint: []string{"/usr/local/bin/traefik"}},
 		{name: "flannel", tag: release.Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: nftSet},
 	}

@@ -73,6 +73,10 @@ func programs() []program {
 			name: "traefik", version: release.Traefik, module: "traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik",
 			ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=" + release.Traefik,
 		},
+		program{
+			name: "registry", version: release.Distribution, module: "registry", pkg: "github.com/halinux/halinux/tools/registry",
+			ldflags: "-X github.com/distribution/distribution/v3/version.version=" + release.Distribution,
+		},
 		program{name: "pause", version: release.Pause, module: own, pkg: "github.com/halinux/halinux/bundle/pause"},
 		program{name: "galera-node", version: release.GaleraNode, module: own, pkg: "github.com/halinux/halinux/cmd/galera-node"},
 		program{name: "hello", version: release.Hello, module: own, pkg: "github.com/halinux/halinux/bundle/hello"},

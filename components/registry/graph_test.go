@@ -1,0 +1,158 @@
+package registry
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/kubeadm"
+	"github.com/halinux/halinux/tests/golden"
+	"github.com/halinux/halinux/tests/graph"
+)
+
+// sentinel is a password that may stand nowhere in plain.
+const sentinel = "a password's sentinel"
+
+func example() *RegistryArgs {
+	return &RegistryArgs{
+		Host: "registry.example.org", StorageClass: "nfs-retain", Sources: []string{"10.10.0.0/24"}, IngressClass: "traefik",
+		Users: []User{{Name: "ci", Password: pulumi.ToSecret(pulumi.String(sentinel)).(pulumi.StringOutput)}, {Name: "nodes"}},
+	}
+}
+
+func run(t *testing.T, a *RegistryArgs, opts ...pulumi.ResourceOption) map[string]pulumi.MockResourceArgs {
+	t.Helper()
+	return graph.Of(t, func(ctx *pulumi.Context) error {
+		_, err := NewRegistry(ctx, "registry", a, nil, opts...)
+		return err
+	})
+}
+
+// value is a property as a person reads it, or, revealed, with its secrets.
+func value(v resource.PropertyValue, reveal bool) any {
+	switch {
+	case !reveal && (v.IsSecret() || v.IsOutput() && v.OutputValue().Secret):
+		return "[secret]"
+	case v.IsSecret():
+		return value(v.SecretValue().Element, reveal)
+	case v.IsOutput():
+		return value(v.OutputValue().Element, reveal)
+	case v.IsObject():
+		m := map[string]any{}
+		for k, e := range v.ObjectValue() {
+			m[string(k)] = value(e, reveal)
+		}
+		return m
+	case v.IsArray():
+		list := []any{}
+		for _, e := range v.ArrayValue() {
+			list = append(list, value(e, reveal))
+		}
+		return list
+	case v.IsNumber():
+		return int64(v.NumberValue())
+	}
+	return v.V
+}
+
+func text(t *testing.T, a *RegistryArgs) string {
+	t.Helper()
+	resources := run(t, a)
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(resources)) {
+		r := resources[name]
+		if r.TypeToken == Type {
+			continue
+		}
+		out, err := yaml.Marshal(value(resource.NewObjectProperty(r.Inputs), false))
+		require.NoError(t, err)
+		fmt.Fprintf(&b, "# %s %s\n%s", r.TypeToken, name, out)
+	}
+	return b.String()
+}
+
+func TestObjects(t *testing.T) {
+	golden.Compare(t, "testdata/registry.golden", text(t, example()))
+	golden.Compare(t, "testdata/least.golden", text(t, &RegistryArgs{
+		Host: "images.example.net", Namespace: "images", Replicas: 1, Users: []User{{Name: "me"}}, Collection: Collection{Off: true},
+	}))
+}
+
+func TestGraph(t *testing.T) {
+	resources := run(t, example(), pulumi.Protect(true))
+	require.Equal(t, Type, resources["registry"].TypeToken)
+	for name, r := range resources {
+		if r.TypeToken != Type {
+			assert.True(t, strings.HasSuffix(r.RegisterRPC.GetParent(), Type+"::registry"), name)
+			assert.True(t, r.RegisterRPC.GetProtect(), "options reach %s", name)
+		}
+	}
+	dependencies := strings.Join(resources["registry-deployment"].RegisterRPC.GetDependencies(), " ") + " "
+	for _, before := range []string{"namespace", "config", "secret", "claim", "policy"} {
+		assert.Contains(t, dependencies, "::registry-"+before+" ", "pods need it to start")
+	}
+}
+
+func TestSecretsAreNeverPlain(t *testing.T) {
+	resources := run(t, example())
+	for name, r := range resources {
+		for property, v := range r.Inputs {
+			text := fmt.Sprint(value(v, false))
+			assert.NotContains(t, text, sentinel, "%s.%s", name, property)
+			assert.NotContains(t, text, "$2a$", "%s.%s", name, property)
+		}
+		if strings.HasPrefix(r.TypeToken, "kubernetes:") {
+			assert.NotContains(t, fmt.Sprint(value(resource.NewObjectProperty(r.Inputs), true)), sentinel, "the cluster has hashes alone: %s", name)
+		}
+	}
+	require.Contains(t, resources, "registry-password-nodes", "one is made")
+	require.NotContains(t, resources, "registry-password-ci", "one is given")
+	data, ok := value(resources["registry-secret"].Inputs["stringData"], true).(map[string]any)
+	require.True(t, ok)
+	lines := strings.Split(strings.TrimSpace(data[usersFile].(string)), "\n")
+	require.Len(t, lines, 2)
+	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(strings.TrimPrefix(lines[0], "ci:")), []byte(sentinel)))
+}
+
+// The same users are the same file in each run, another password is another line,
+// and equal passwords of two users look different.
+func TestHtpasswd(t *testing.T) {
+	names, passwords := []string{"a", "b"}, []string{"passwörd", "passwörd"}
+	first, err := htpasswd("salt", names, passwords)
+	require.NoError(t, err)
+	again, err := htpasswd("salt", names, passwords)
+	require.NoError(t, err)
+	assert.Equal(t, first, again)
+	lines := strings.Split(first, "\n")
+	assert.NotEqual(t, strings.TrimPrefix(lines[0], "a:"), strings.TrimPrefix(lines[1], "b:"))
+	other, err := htpasswd("salt", names[:1], []string{"otherword"})
+	require.NoError(t, err)
+	assert.NotEqual(t, lines[0][:31], other[:31], "the salt is another one too")
+	for _, bad := range []string{"", "short", strings.Repeat("x", 73), "line\nbreak.."} {
+		_, err := htpasswd("salt", names[:1], []string{bad})
+		require.ErrorContains(t, err, "the password of a", "%q", bad)
+	}
+	_, err = madeOf("{}")
+	require.ErrorContains(t, err, "restore the state")
+}
+
+func TestTheWayIn(t *testing.T) {
+	a := example()
+	s := a.Site(haedge.Site{VIPs: []string{"public"}})
+	assert.Equal(t, haedge.Site{
+		Name: "registry", Hosts: []string{"registry.example.org"}, VIPs: []string{"public"},
+		MaxBody: 65536, Timeout: 15 * time.Minute, Persistence: "source",
+	}, s)
+	assert.Equal(t, kubeadm.Mirror{Registry: "registry.example.org", URLs: []string{"https://registry.example.org"}, CA: "PEM"}, a.Mirror("PEM"))
+}
