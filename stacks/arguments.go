@@ -23,6 +23,7 @@ import (
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
+	"github.com/halinux/halinux/components/registry"
 	"github.com/halinux/halinux/components/volumes"
 )
 
@@ -121,6 +122,10 @@ func (c *Config) edge(hosts []host.Host, kubernetesCA pulumi.StringInput) *haedg
 	args.Sites = slices.Clone(args.Sites)
 	if c.Kubernetes != nil {
 		for _, s := range c.Kubernetes.Sites {
+			args.Sites = append(args.Sites, c.kubernetes(hosts).Site(s))
+		}
+		if name, r := c.registry(); r != nil {
+			s := r.Site(haedge.Site{Name: name, VIPs: c.Registry.VIPs, Certificate: c.Registry.Certificate})
 			args.Sites = append(args.Sites, c.kubernetes(hosts).Site(s))
 		}
 	}
@@ -270,6 +275,16 @@ func (c *Config) database(hosts []host.Host) (string, *galera.GaleraDBArgs) {
 		args.StorageClass = c.Volumes.Local.ClassName()
 	}
 	return cmp.Or(c.Database.Name, "db"), &args
+}
+
+// registry are the name and the arguments of the registry, or nil where there is
+// none.
+func (c *Config) registry() (string, *registry.RegistryArgs) {
+	if c.Registry == nil {
+		return "", nil
+	}
+	args := c.Registry.RegistryArgs
+	return cmp.Or(c.Registry.Name, "registry"), &args
 }
 
 func secret(value string) pulumi.StringInput {

@@ -9,6 +9,7 @@ import (
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
+	"github.com/halinux/halinux/components/registry"
 	"github.com/halinux/halinux/components/volumes"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	Volumes *volumes.VolumesArgs
 	// Database is a MariaDB Galera cluster of the cluster's pods. Default: none.
 	Database *DatabaseConfig
+	// Registry is a registry of images in the cluster, behind the edge. Default: none.
+	Registry *RegistryConfig
 	// Secrets are set with
 	// `pulumi config set --secret --path 'halinux:secrets.tsig'`.
 	Secrets SecretsConfig
@@ -86,6 +89,17 @@ type DatabaseConfig struct {
 	Name string
 
 	galera.GaleraDBArgs `mapstructure:",squash"`
+}
+
+// RegistryConfig is the registry and its site at the edge.
+type RegistryConfig struct {
+	// Name of its objects and of the site. Default "registry".
+	Name string
+	// VIPs and Certificate are those of its site, as in edge.sites.
+	VIPs        []string
+	Certificate haedge.Certificate
+
+	registry.RegistryArgs `mapstructure:",squash"`
 }
 
 // SecretsConfig are the values that stand encrypted in the settings.
@@ -142,4 +156,4 @@ type HostConfig struct {
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "volumes", "database", "secrets"}
+var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "volumes", "database", "registry", "secrets"}

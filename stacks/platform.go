@@ -12,6 +12,7 @@ import (
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
+	"github.com/halinux/halinux/components/registry"
 	"github.com/halinux/halinux/components/volumes"
 )
 
@@ -163,6 +164,19 @@ func Platform(ctx *pulumi.Context) error {
 			ctx.Export("volumeClasses", made.Classes)
 			ctx.Export("localVolumeClass", made.LocalClass)
 			volumed = append(volumed, made)
+		}
+		if name, args := c.registry(); args != nil {
+			provider, err := cluster.Provider(ctx)
+			if err != nil {
+				return err
+			}
+			made, err := registry.NewRegistry(ctx, name, args, provider, pulumi.DependsOn(append(volumed, cluster)), pulumi.DeletedWith(cluster))
+			if err != nil {
+				return err
+			}
+			ctx.Export("registryAddress", made.Address)
+			ctx.Export("registryPasswords", made.Passwords)
+			ctx.Export("registryDockerConfigs", made.DockerConfigs)
 		}
 		if name, args := c.database(hosts); args != nil {
 			provider, err := cluster.Provider(ctx)

@@ -86,6 +86,7 @@ func (c *Config) Validate() problem.List {
 	}
 	l.Include("volumes", c.validateVolumes(hosts, sl.Err() != nil))
 	l.Include("database", c.validateDatabase(hosts))
+	l.Include("registry", c.validateRegistry())
 	l.Include("secrets", c.validateSecrets(edge))
 	return c.placed(l)
 }
@@ -155,6 +156,26 @@ func (c *Config) validateDatabase(hosts []host.Host) problem.List {
 	return l
 }
 
+// validateRegistry finds what the registry lacks.
+func (c *Config) validateRegistry() problem.List {
+	var l problem.List
+	name, args := c.registry()
+	if args == nil {
+		return l
+	}
+	switch {
+	case c.Kubernetes == nil:
+		l.Add("", "there is no cluster that it could run in", "add kubernetes, or leave it out")
+		return l
+	case c.Kubernetes.Ingress.Off:
+		l.Add("", "there is no ingress controller that could lead to it", "take kubernetes.ingress.off out")
+	case c.Edge == nil:
+		l.Add("", "there is no edge that it could be reached by", "add edge, or leave it out")
+	}
+	l.Include("", args.Validate(name))
+	return l
+}
+
 // placed puts each problem where its key is, and keeps one of each: the parts
 // of a platform look at the same hosts.
 func (c *Config) placed(l problem.List) problem.List {
@@ -196,6 +217,16 @@ func (c *Config) keyOf(path string) string {
 		sites, at, i := c.Edge.Sites, "edge", number(m[1])
 		if i >= len(sites) { // they come after those
 			sites, at, i = c.Kubernetes.Sites, "kubernetes", i-len(sites)
+		}
+		if i >= len(sites) { // and the registry's after all
+			name, _ := c.registry()
+			switch {
+			case m[2] == ".certificate.key":
+				return "secrets.certificates." + name
+			case strings.HasPrefix(m[2], ".hosts"):
+				return "registry.host"
+			}
+			return "registry" + m[2]
 		}
 		if m[2] == ".certificate.key" {
 			return "secrets.certificates." + sites[i].Name

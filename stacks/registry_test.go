@@ -1,0 +1,68 @@
+package stacks
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// withRegistry is the settings with a registry.
+func withRegistry(t *testing.T) tree {
+	c := prod(t)
+	c["registry"] = map[string]any{"host": "registry.example.net", "users": []any{map[string]any{"name": "ci"}}}
+	return c
+}
+
+// TestRegistryIsWired is what the edge is told of the registry.
+func TestRegistryIsWired(t *testing.T) {
+	c, err := Parse(withRegistry(t).texts())
+	require.NoError(t, err)
+	hosts, _ := c.hosts()
+	name, args := c.registry()
+	assert.Equal(t, "registry", name)
+	require.NotNil(t, args)
+	sites := c.edge(hosts, nil).Sites
+	s := sites[len(sites)-1]
+	assert.Equal(t, "registry", s.Name)
+	assert.Equal(t, []string{"registry.example.net"}, s.Hosts)
+	assert.NotEmpty(t, s.Backends, "the cluster's workers")
+	assert.Equal(t, "/ping", s.Check.Path)
+	assert.Len(t, c.Edge.Sites, len(sites)-1-len(c.Kubernetes.Sites), "what was read stays as it was read")
+}
+
+// TestBadRegistry is TestBadInput for the registry.
+func TestBadRegistry(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(tree)
+		want  string
+	}{
+		"no cluster":    {func(c tree) { delete(c, "kubernetes") }, "registry: there is no cluster"},
+		"no edge":       {func(c tree) { delete(c, "edge") }, "registry: there is no edge"},
+		"no ingress":    {func(c tree) { c.at("kubernetes")["ingress"] = map[string]any{"off": true} }, "registry: there is no ingress"},
+		"a key":         {func(c tree) { c.at("registry")["password"] = "x" }, "registry.password: is not a key"},
+		"a host":        {func(c tree) { c.at("registry")["host"] = "registry" }, `registry.host: "registry" is not a whole DNS name`},
+		"a host of two": {func(c tree) { c.at("registry")["host"] = c.at("edge", "sites", 0)["hosts"].([]any)[0] }, "registry.host: "},
+		"a VIP":         {func(c tree) { c.at("registry")["vips"] = []any{"publik"} }, `registry.vips[0]: there is no VIP "publik"`},
+		"a time":        {func(c tree) { c.at("registry")["collection"] = map[string]any{"grace": "1s"} }, "registry.collection.grace: 1s is no time"},
+		"nobody's":      {func(c tree) { c.at("registry")["users"] = []any{} }, "registry.users: there is none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := withRegistry(t)
+			test.spoil(c)
+			var got []string
+			for _, p := range problems(t, c.texts()) {
+				got = append(got, p.Path+": "+p.What)
+			}
+			assert.Condition(t, func() bool {
+				for _, g := range got {
+					if strings.HasPrefix(g, test.want) {
+						return true
+					}
+				}
+				return false
+			}, "%s is not in %v", test.want, got)
+		})
+	}
+}
