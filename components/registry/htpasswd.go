@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
+	//lint:ignore SA1019 it is what bcrypt, the only hash that htpasswd may have here, is made of
 	"golang.org/x/crypto/blowfish"
 )
 
