@@ -22,6 +22,8 @@ const (
 	MariaDB      = "11.8"
 	// NFSProvisioner is ours: a change of the program is a new version.
 	NFSProvisioner = "1.0"
+	// Todo is app/todo, in which a change is a new version as well.
+	Todo = "1.0"
 )
 
 // Debian is the release that nodes run; programs of Debian in images are its.
