@@ -273,7 +273,7 @@ func TestReadyProgramsAreKept(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(o.Cache, "programs"), 0o755))
 	for _, p := range programs() {
 		path := filepath.Join(o.Programs, p.name)
-		if p.module == own {
+		if p.module == own || p.module == application {
 			path = filepath.Join(o.Cache, "programs", p.name+"-"+p.version)
 		}
 		require.NoError(t, os.WriteFile(path, []byte(p.name+" "+p.version), 0o755))

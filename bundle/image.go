@@ -45,6 +45,7 @@ func images() []imageSpec {
 		{name: "mariadb", tag: release.MariaDB, packages: mariadbSet},
 		{name: "nfs-provisioner", tag: release.NFSProvisioner, programs: []string{"nfs-provisioner"}, entrypoint: []string{"/usr/local/bin/nfs-provisioner"}},
 		{name: "registry", tag: release.Distribution, programs: []string{"registry"}, entrypoint: []string{"/usr/local/bin/registry"}},
+		{name: "todo", tag: release.Todo, programs: []string{"todo"}, entrypoint: []string{"/usr/local/bin/todo"}},
 		{name: "traefik", tag: release.Traefik, programs: []string{"traefik"}, entrypoint: []string{"/usr/local/bin/traefik"}},
 		{name: "flannel", tag: release.Flannel, programs: []string{"flanneld"}, entrypoint: []string{"/usr/local/bin/flanneld"}, packages: nftSet},
 	}

@@ -81,6 +81,7 @@ func programs() []program {
 		program{name: "galera-node", version: release.GaleraNode, module: own, pkg: "github.com/halinux/halinux/cmd/galera-node"},
 		program{name: "hello", version: release.Hello, module: own, pkg: "github.com/halinux/halinux/bundle/hello"},
 		program{name: "nfs-provisioner", version: release.NFSProvisioner, module: own, pkg: "github.com/halinux/halinux/cmd/nfs-provisioner"},
+		program{name: "todo", version: release.Todo, module: application, pkg: "github.com/halinux/halinux/app/todo"},
 	)
 }
 
@@ -119,10 +120,13 @@ func (o Options) collect(ctx context.Context, all []program) ([]program, error) 
 // own is the module, seen from tools/, of the programs that are nobody's but ours.
 const own = ".."
 
+// application is that of the application, which is a module of its own.
+const application = "../app/todo"
+
 // ready is the path of a program in the user's folder, if it is there in the
 // version that is wanted.
 func (o Options) ready(p *program) string {
-	if o.Programs == "" || p.module == own {
+	if o.Programs == "" || p.module == own || p.module == application {
 		return ""
 	}
 	path := filepath.Join(o.Programs, p.name)
