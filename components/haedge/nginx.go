@@ -69,7 +69,7 @@ func (a *HAEdgeArgs) nginxPhase(h string, s secrets) (host.Phase, error) {
 		challenge = map[string]any{"Address": a.addr(h), "Port": challengePort, "Peers": peers}
 	}
 	config, err := host.Render(phases, "phases/nginx/nginx.conf.tmpl", map[string]any{
-		"HealthPort": chainPort, "Sites": servers, "Listen": slices.Sorted(maps.Keys(listen)), "Challenge": challenge,
+		"Edge": h, "HealthPort": chainPort, "Sites": servers, "Listen": slices.Sorted(maps.Keys(listen)), "Challenge": challenge,
 	})
 	if err != nil {
 		return host.Phase{}, err
