@@ -39,6 +39,13 @@ type GaleraDB struct {
 	Passwords pulumi.StringMapOutput `pulumi:"passwords"`
 }
 
+// Place is where the pods of a cluster of a name are, and their labels: for the network
+// policies of its clients.
+func (a *GaleraDBArgs) Place(name string) (namespace string, labels map[string]string) {
+	n := names{name, a.namespace()}
+	return n.namespace, n.labels()
+}
+
 // NewGaleraDB makes the cluster in that of a provider
 // (kubeadm.KubeadmCluster.Provider). What is wrong with the arguments is one
 // *problem.Error, and nothing is registered then.

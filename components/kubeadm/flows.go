@@ -67,6 +67,26 @@ func (a *KubeadmClusterArgs) Site(s haedge.Site) haedge.Site {
 	return s
 }
 
+// IngressFrom are the networks that the ingress controller's requests reach pods from:
+// for network policies. Those of the pod's own node are under none. With VXLAN they come
+// from addresses of the pods' range, which no policy can tell from pods.
+func (a *KubeadmClusterArgs) IngressFrom() []string {
+	if a.Flannel.backend() == "vxlan" {
+		return []string{a.pods()}
+	}
+	var all []string
+	for _, h := range a.Workers {
+		all = append(all, a.address(h.Name)+"/32")
+	}
+	return all
+}
+
+// TrustedProxies are all networks that the ingress controller's requests reach pods
+// from: on its own node it comes from the node's address in the pods' range.
+func (a *KubeadmClusterArgs) TrustedProxies() []string {
+	return slices.Compact(append(a.IngressFrom(), a.pods()))
+}
+
 // APIServers are where pods reach the API, behind the service "kubernetes": for
 // network policies.
 func (a *KubeadmClusterArgs) APIServers() []string {
