@@ -24,6 +24,7 @@ import (
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/problem"
 	"github.com/halinux/halinux/components/registry"
+	"github.com/halinux/halinux/components/todoapp"
 	"github.com/halinux/halinux/components/volumes"
 )
 
@@ -124,9 +125,8 @@ func (c *Config) edge(hosts []host.Host, kubernetesCA pulumi.StringInput) *haedg
 		for _, s := range c.Kubernetes.Sites {
 			args.Sites = append(args.Sites, c.kubernetes(hosts).Site(s))
 		}
-		if name, r := c.registry(); r != nil {
-			s := r.Site(haedge.Site{Name: name, VIPs: c.Registry.VIPs, Certificate: c.Registry.Certificate})
-			args.Sites = append(args.Sites, c.kubernetes(hosts).Site(s))
+		for _, w := range c.workloadSites() {
+			args.Sites = append(args.Sites, c.kubernetes(hosts).Site(w.site))
 		}
 	}
 	for i, s := range args.Sites {
@@ -285,6 +285,69 @@ func (c *Config) registry() (string, *registry.RegistryArgs) {
 	}
 	args := c.Registry.RegistryArgs
 	return cmp.Or(c.Registry.Name, "registry"), &args
+}
+
+// workloadSite is the edge's site of something that runs in the cluster.
+type workloadSite struct {
+	key  string // of the configuration
+	site haedge.Site
+}
+
+// workloadSites are in the order in which the edge has them.
+func (c *Config) workloadSites() []workloadSite {
+	var all []workloadSite
+	if name, args := c.registry(); args != nil {
+		s := c.Registry.Site
+		s.Name = name
+		all = append(all, workloadSite{"registry", args.Site(s)})
+	}
+	if c.Todo != nil {
+		all = append(all, workloadSite{"todo", c.todoSite()})
+	}
+	return all
+}
+
+// todoSite is the application's site of the edge.
+func (c *Config) todoSite() haedge.Site {
+	s := c.Todo.Site
+	s.Name, s.Hosts = c.todoName(), c.Todo.Hosts
+	if s.MaxBody == 0 {
+		// A form has more in it than the file.
+		s.MaxBody = max(100, c.Todo.UploadLimit+1)
+	}
+	return s
+}
+
+func (c *Config) todoName() string { return cmp.Or(c.Todo.Name, "todo") }
+
+// databaseOutputs are what the application takes from a database.
+type databaseOutputs struct {
+	host, ca  pulumi.StringInput
+	passwords func(user string) pulumi.StringInput
+}
+
+// unmadeDatabase takes the place of one where the program only looks at arguments.
+var unmadeDatabase = databaseOutputs{unmade, unmade, func(string) pulumi.StringInput { return unmade }}
+
+// todo are the arguments of the application, or nil where there is none.
+func (c *Config) todo(hosts []host.Host, of databaseOutputs) *todoapp.TodoAppArgs {
+	if c.Todo == nil {
+		return nil
+	}
+	args := c.Todo.TodoAppArgs
+	if cluster := c.kubernetes(hosts); cluster != nil {
+		args.IngressFrom, args.TrustedProxies = cluster.IngressFrom(), cluster.TrustedProxies()
+	}
+	if name, database := c.database(hosts); database != nil {
+		d := &args.Database
+		d.Host, d.CA = of.host, of.ca
+		d.Password = of.passwords(cmp.Or(d.User, "todo"))
+		if d.MigrateUser != "" {
+			d.MigratePassword = of.passwords(d.MigrateUser)
+		}
+		d.Namespace, d.Pods = database.Place(name)
+	}
+	return &args
 }
 
 func secret(value string) pulumi.StringInput {

@@ -10,6 +10,7 @@ import (
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/registry"
+	"github.com/halinux/halinux/components/todoapp"
 	"github.com/halinux/halinux/components/volumes"
 )
 
@@ -44,6 +45,8 @@ type Config struct {
 	Database *DatabaseConfig
 	// Registry is a registry of images in the cluster, behind the edge. Default: none.
 	Registry *RegistryConfig
+	// Todo is the application of app/todo in the cluster. Default: none.
+	Todo *TodoConfig
 	// Secrets are set with
 	// `pulumi config set --secret --path 'halinux:secrets.tsig'`.
 	Secrets SecretsConfig
@@ -95,11 +98,24 @@ type DatabaseConfig struct {
 type RegistryConfig struct {
 	// Name of its objects and of the site. Default "registry".
 	Name string
-	// VIPs and Certificate are those of its site, as in edge.sites.
-	VIPs        []string
-	Certificate haedge.Certificate
+	// Site of the edge: as one of kubernetes.sites, whose name and hosts are those of
+	// the registry.
+	Site haedge.Site
 
 	registry.RegistryArgs `mapstructure:",squash"`
+}
+
+// TodoConfig is the application. It is a site of the edge, and its rows are in the
+// database, whose users it names.
+type TodoConfig struct {
+	// Name of the application, of its Service, and of its site. Default "todo".
+	Name string
+	// Site of the edge: as one of kubernetes.sites, whose name and hosts are those of
+	// the application. Where uploads may be larger than a site lets through, so is
+	// maxBody by default.
+	Site haedge.Site
+
+	todoapp.TodoAppArgs `mapstructure:",squash"`
 }
 
 // SecretsConfig are the values that stand encrypted in the settings.
@@ -156,4 +172,4 @@ type HostConfig struct {
 }
 
 // keys are the top-level keys of the configuration.
-var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "volumes", "database", "registry", "secrets"}
+var keys = []string{"domain", "networks", "roles", "hosts", "ssh", "drift", "base", "edge", "storage", "kubernetes", "volumes", "database", "registry", "todo", "secrets"}

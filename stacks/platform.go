@@ -13,6 +13,7 @@ import (
 	"github.com/halinux/halinux/components/kubeadm"
 	"github.com/halinux/halinux/components/nfsha"
 	"github.com/halinux/halinux/components/registry"
+	"github.com/halinux/halinux/components/todoapp"
 	"github.com/halinux/halinux/components/volumes"
 )
 
@@ -144,55 +145,87 @@ func Platform(ctx *pulumi.Context) error {
 		if len(clusterArgs.Users) > 0 {
 			ctx.Export("userKubeconfigs", cluster.UserKubeconfigs)
 		}
-		var volumed []pulumi.Resource
-		var private pulumi.StringInput
-		if key != nil {
-			private = key.Private
+		after := []pulumi.Resource{cluster} // of what runs in it
+		if edge != nil {
+			after = append(after, edge)
 		}
-		if volumesArgs := c.volumes(hosts, private); volumesArgs != nil {
-			if volumesArgs.Local != nil {
-				at(volumesArgs.Local.Hosts)
-			}
-			provider, err := cluster.Provider(ctx)
-			if err != nil {
-				return err
-			}
-			made, err := volumes.NewVolumes(ctx, "volumes", volumesArgs, provider, pulumi.DependsOn(append(served, cluster)), pulumi.DeletedWith(cluster))
-			if err != nil {
-				return err
-			}
-			ctx.Export("volumeClasses", made.Classes)
-			ctx.Export("localVolumeClass", made.LocalClass)
-			volumed = append(volumed, made)
-		}
-		if name, args := c.registry(); args != nil {
-			provider, err := cluster.Provider(ctx)
-			if err != nil {
-				return err
-			}
-			made, err := registry.NewRegistry(ctx, name, args, provider, pulumi.DependsOn(append(volumed, cluster)), pulumi.DeletedWith(cluster))
-			if err != nil {
-				return err
-			}
-			ctx.Export("registryAddress", made.Address)
-			ctx.Export("registryPasswords", made.Passwords)
-			ctx.Export("registryDockerConfigs", made.DockerConfigs)
-		}
-		if name, args := c.database(hosts); args != nil {
-			provider, err := cluster.Provider(ctx)
-			if err != nil {
-				return err
-			}
-			database, err := galera.NewGaleraDB(ctx, name, args, provider, pulumi.DependsOn(append(volumed, cluster)), pulumi.DeletedWith(cluster))
-			if err != nil {
-				return err
-			}
-			ctx.Export("databaseHost", database.Host)
-			ctx.Export("databaseReaderHost", database.ReaderHost)
-			ctx.Export("databasePort", database.Port)
-			ctx.Export("databaseCaCertificate", database.CACertificate)
-			ctx.Export("databasePasswords", database.Passwords)
-		}
+		return c.workloads(ctx, hosts, workloadNeeds{cluster, current, key, append(after, served...)})
 	}
+	return nil
+}
+
+// workloadNeeds is what the platform has for what runs in the cluster.
+type workloadNeeds struct {
+	cluster *kubeadm.KubeadmCluster
+	hosts   map[string]host.Host // as the cluster has left them
+	key     *volumes.Key         // of volumes on the storage; nil where there are none
+	after   []pulumi.Resource    // what comes first
+}
+
+// workloads registers what runs in the cluster.
+func (c *Config) workloads(ctx *pulumi.Context, hosts []host.Host, needs workloadNeeds) error {
+	if c.Volumes == nil && c.Registry == nil && c.Database == nil {
+		return nil // and nobody asks for the plugin
+	}
+	provider, err := needs.cluster.Provider(ctx)
+	if err != nil {
+		return err
+	}
+	// A cluster that is gone has taken with it what was in it.
+	gone, after := pulumi.DeletedWith(needs.cluster), needs.after
+	var private pulumi.StringInput
+	if needs.key != nil {
+		private = needs.key.Private
+	}
+	if args := c.volumes(hosts, private); args != nil {
+		if args.Local != nil {
+			for i, h := range args.Local.Hosts {
+				args.Local.Hosts[i] = needs.hosts[h.Name]
+			}
+		}
+		made, err := volumes.NewVolumes(ctx, "volumes", args, provider, pulumi.DependsOn(after), gone)
+		if err != nil {
+			return err
+		}
+		ctx.Export("volumeClasses", made.Classes)
+		ctx.Export("localVolumeClass", made.LocalClass)
+		after = append(after, made)
+	}
+	if name, args := c.registry(); args != nil {
+		made, err := registry.NewRegistry(ctx, name, args, provider, pulumi.DependsOn(after), gone)
+		if err != nil {
+			return err
+		}
+		ctx.Export("registryAddress", made.Address)
+		ctx.Export("registryPasswords", made.Passwords)
+		ctx.Export("registryDockerConfigs", made.DockerConfigs)
+	}
+	name, args := c.database(hosts)
+	if args == nil {
+		return nil
+	}
+	database, err := galera.NewGaleraDB(ctx, name, args, provider, pulumi.DependsOn(after), gone)
+	if err != nil {
+		return err
+	}
+	ctx.Export("databaseHost", database.Host)
+	ctx.Export("databaseReaderHost", database.ReaderHost)
+	ctx.Export("databasePort", database.Port)
+	ctx.Export("databaseCaCertificate", database.CACertificate)
+	ctx.Export("databasePasswords", database.Passwords)
+	// Validate has said that there is no application without a database.
+	todo := c.todo(hosts, databaseOutputs{database.Host, database.CACertificate, func(user string) pulumi.StringInput {
+		return database.Passwords.MapIndex(pulumi.String(user))
+	}})
+	if todo == nil {
+		return nil
+	}
+	app, err := todoapp.NewTodoApp(ctx, c.todoName(), todo, provider, pulumi.DependsOn(append(after, database)), gone)
+	if err != nil {
+		return err
+	}
+	ctx.Export("todoUrl", app.URL)
+	ctx.Export("todoImage", app.Image)
+	ctx.Export("todoQosClass", app.QOSClass)
 	return nil
 }

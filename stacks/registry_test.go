@@ -44,7 +44,8 @@ func TestBadRegistry(t *testing.T) {
 		"a key":         {func(c tree) { c.at("registry")["password"] = "x" }, "registry.password: is not a key"},
 		"a host":        {func(c tree) { c.at("registry")["host"] = "registry" }, `registry.host: "registry" is not a whole DNS name`},
 		"a host of two": {func(c tree) { c.at("registry")["host"] = c.at("edge", "sites", 0)["hosts"].([]any)[0] }, "registry.host: "},
-		"a VIP":         {func(c tree) { c.at("registry")["vips"] = []any{"publik"} }, `registry.vips[0]: there is no VIP "publik"`},
+		"a VIP":         {func(c tree) { c.at("registry")["site"] = map[string]any{"vips": []any{"publik"}} }, `registry.site.vips[0]: there is no VIP "publik"`},
+		"a site's name": {func(c tree) { c.at("registry")["site"] = map[string]any{"hosts": []any{"x.example.net"}} }, "registry.site.hosts: are those of what runs"},
 		"a time":        {func(c tree) { c.at("registry")["collection"] = map[string]any{"grace": "1s"} }, "registry.collection.grace: 1s is no time"},
 		"nobody's":      {func(c tree) { c.at("registry")["users"] = []any{} }, "registry.users: there is none"},
 	} {

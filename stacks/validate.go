@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/halinux/halinux/components/galera"
 	"github.com/halinux/halinux/components/haedge"
 	"github.com/halinux/halinux/components/host"
 	"github.com/halinux/halinux/components/kubeadm"
@@ -87,6 +88,7 @@ func (c *Config) Validate() problem.List {
 	l.Include("volumes", c.validateVolumes(hosts, sl.Err() != nil))
 	l.Include("database", c.validateDatabase(hosts))
 	l.Include("registry", c.validateRegistry())
+	l.Include("todo", c.validateTodo(hosts, edge))
 	l.Include("secrets", c.validateSecrets(edge))
 	return c.placed(l)
 }
@@ -173,7 +175,96 @@ func (c *Config) validateRegistry() problem.List {
 		l.Add("", "there is no edge that it could be reached by", "add edge, or leave it out")
 	}
 	l.Include("", args.Validate(name))
+	l.Include("site", validateWorkloadSite(c.Registry.Site, "registry.host"))
 	return l
+}
+
+// validateWorkloadSite finds what the settings of a site say that is not theirs to say:
+// it leads to the cluster, by the names that stand at key.
+func validateWorkloadSite(s haedge.Site, key string) problem.List {
+	var l problem.List
+	if s.Name != "" || len(s.Hosts) > 0 {
+		l.Add("hosts", "are those of what runs in the cluster, and so is the name", "leave both out, and set "+key)
+	}
+	if len(s.Backends) > 0 || s.Check.Port != 0 || s.Check.Path != "" || s.BackendTLS != nil {
+		l.Add("backends", "are the cluster's workers, which say themselves how they are", "leave out backends, check and backendTls")
+	}
+	return l
+}
+
+// validateTodo finds what the application lacks.
+func (c *Config) validateTodo(hosts []host.Host, edge *haedge.HAEdgeArgs) problem.List {
+	var l problem.List
+	args := c.todo(hosts, unmadeDatabase)
+	if args == nil {
+		return l
+	}
+	for _, need := range []struct {
+		there        bool
+		what, remedy string
+	}{
+		{c.Kubernetes != nil, "there is no cluster that it could run in", "add kubernetes, or leave it out"},
+		{c.Database != nil, "there is no database for its rows", "add database, or leave it out"},
+		{edge != nil, "there is no edge that it could be a site of", "add edge, or leave it out"},
+		{c.Kubernetes == nil || !c.Kubernetes.Ingress.Off, "there is no ingress controller that its site could lead to", "leave out kubernetes.ingress.off"},
+	} {
+		if !need.there {
+			l.Add("", need.what, need.remedy)
+		}
+	}
+	if l.Err() != nil {
+		return l
+	}
+	l.Include("", args.Validate(c.todoName()))
+	s := c.Todo.Site
+	l.Include("site", validateWorkloadSite(s, "todo.hosts"))
+	if s.MaxBody != 0 && s.MaxBody <= cmp.Or(args.UploadLimit, 20) {
+		l.Add("site.maxBody", fmt.Sprintf("%d MiB does not let files of uploadLimit through", s.MaxBody), "use more than uploadLimit, or leave it out")
+	}
+	if edge.DNS != nil && slices.Contains([]string{"", "private"}, s.Certificate.Source) {
+		// With a certificate of somebody else's, so may the name be.
+		zone := cmp.Or(edge.DNS.Zone, c.Domain)
+		for i, h := range args.Hosts {
+			if !strings.HasSuffix("."+h, "."+zone) {
+				l.Add(fmt.Sprintf("hosts[%d]", i), fmt.Sprintf("%s is not in the edge's zone %s", h, zone), "use a name in it, or a certificate that is given or of an ACME authority")
+			}
+		}
+	}
+	_, database := c.database(hosts)
+	if !slices.ContainsFunc(database.Databases, func(d galera.Database) bool { return d.Name == cmp.Or(args.Database.Name, "todo") }) {
+		l.Add("database.name", fmt.Sprintf("%q is none of database.databases", cmp.Or(args.Database.Name, "todo")), "add it there")
+	}
+	for path, user := range map[string]string{"user": cmp.Or(args.Database.User, "todo"), "migrateUser": args.Database.MigrateUser} {
+		if user != "" && !slices.ContainsFunc(database.Users, func(u galera.User) bool { return u.Name == user && cmp.Or(u.Host, "%") == "%" }) {
+			l.Add("database."+path, fmt.Sprintf("%q is none of database.users that may come from anywhere", user), "add it there")
+		}
+	}
+	if !slices.ContainsFunc(database.Clients, func(m map[string]string) bool { return reaches(m, args.Labels(c.todoName())) }) {
+		l.Add("database", "lets no pod of the application connect", "add app.kubernetes.io/name: todo to database.clients")
+	}
+	if c.Volumes != nil && c.Volumes.Local != nil && args.StorageClass == c.Volumes.Local.ClassName() {
+		l.Add("storageClass", "is of the nodes' own disks, which pods of other nodes cannot mount", "name a class of volumes.nfs")
+	}
+	if c.Volumes != nil && c.Volumes.NFS != nil {
+		for _, k := range c.Volumes.NFS.ClassList() {
+			named := k.Name == args.StorageClass || k.Default && args.StorageClass == ""
+			// Its last digit is what those may who are neither root nor of root's group.
+			if named && k.Mode != "" && !strings.ContainsRune("37", rune(k.Mode[len(k.Mode)-1])) {
+				l.Add("storageClass", fmt.Sprintf("%s makes directories of mode %s, and the application is not root", k.Name, k.Mode), "name a class without a mode")
+			}
+		}
+	}
+	return l
+}
+
+// reaches is whether labels are among those of a pod.
+func reaches(labels, pod map[string]string) bool {
+	for k, v := range labels {
+		if pod[k] != v {
+			return false
+		}
+	}
+	return len(labels) > 0
 }
 
 // placed puts each problem where its key is, and keeps one of each: the parts
@@ -218,15 +309,19 @@ func (c *Config) keyOf(path string) string {
 		if i >= len(sites) { // they come after those
 			sites, at, i = c.Kubernetes.Sites, "kubernetes", i-len(sites)
 		}
-		if i >= len(sites) { // and the registry's after all
-			name, _ := c.registry()
-			switch {
+		if i >= len(sites) { // and at the end those of what runs in the cluster
+			of := c.workloadSites()[i-len(sites)]
+			switch rest, hosts := strings.CutPrefix(m[2], ".hosts"); {
 			case m[2] == ".certificate.key":
-				return "secrets.certificates." + name
-			case strings.HasPrefix(m[2], ".hosts"):
-				return "registry.host"
+				return "secrets.certificates." + of.site.Name
+			case m[2] == ".name":
+				return of.key + m[2]
+			case hosts && of.key == "registry":
+				return "registry.host" // it has one
+			case hosts:
+				return of.key + ".hosts" + rest
 			}
-			return "registry" + m[2]
+			return of.key + ".site" + m[2]
 		}
 		if m[2] == ".certificate.key" {
 			return "secrets.certificates." + sites[i].Name
