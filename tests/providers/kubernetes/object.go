@@ -206,7 +206,7 @@ func annotate(o *unstructured.Unstructured, key, value string) {
 // normalize writes an object as the API server would: quantities in their shortest
 // form, a Secret's text as data. What the server alone writes is taken out.
 func normalize(o *unstructured.Unstructured) *unstructured.Unstructured {
-	o = o.DeepCopy()
+	o = &unstructured.Unstructured{Object: copied(o.Object).(map[string]any)}
 	if !hasUnknown(o.Object) {
 		if typed, err := scheme.Scheme.New(o.GroupVersionKind()); err == nil {
 			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, typed); err == nil {
@@ -234,6 +234,26 @@ func normalize(o *unstructured.Unstructured) *unstructured.Unstructured {
 		unstructured.RemoveNestedField(o.Object, "metadata", field)
 	}
 	return o
+}
+
+// copied is a value with maps and lists of its own. The machinery's own copy ends the
+// process at a value that is not known yet.
+func copied(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, e := range v {
+			out[key] = copied(e)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = copied(e)
+		}
+		return out
+	}
+	return v
 }
 
 // like keeps of a value what a second one has too: of an object in the cluster the
