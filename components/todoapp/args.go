@@ -145,11 +145,10 @@ func (a *TodoAppArgs) trustedProxies() []string {
 	}
 	return a.IngressFrom
 }
-func (d *Database) port() int           { return cmp.Or(d.Port, 3306) }
-func (d *Database) name() string        { return cmp.Or(d.Name, "todo") }
-func (d *Database) user() string        { return cmp.Or(d.User, "todo") }
-func (d *Database) migrateUser() string { return cmp.Or(d.MigrateUser, d.user()) }
-func (s *Autoscale) cpu() int           { return cmp.Or(s.CPU, 70) }
+func (d *Database) port() int    { return cmp.Or(d.Port, 3306) }
+func (d *Database) name() string { return cmp.Or(d.Name, "todo") }
+func (d *Database) user() string { return cmp.Or(d.User, "todo") }
+func (s *Autoscale) cpu() int    { return cmp.Or(s.CPU, 70) }
 
 func (b *Build) platform() string { return cmp.Or(b.Platform, "linux/amd64") }
 

@@ -3,6 +3,7 @@ package todoapp
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -156,6 +157,25 @@ func TestBuild(t *testing.T) {
 		assert.Contains(t, dependencies(resources[name]), "::todo-image ", name)
 	}
 	assert.NotContains(t, run(t, least()), "todo-image")
+}
+
+// Each setting is one that the program reads: a misspelled one would mean its default.
+func TestSettingsAreKnown(t *testing.T) {
+	source, err := os.ReadFile("../../app/todo/config/config.go")
+	require.NoError(t, err)
+	n, a := names{"todo", "lists"}, example()
+	set := slices.Collect(maps.Keys(a.settings()))
+	for _, part := range []string{"web", "migrate", "sweep"} {
+		for _, e := range n.template(a, part, "serve").Spec.Containers[0].Env {
+			set = append(set, strings.TrimSuffix(e.Name, "_FILE"))
+		}
+	}
+	for _, name := range append(set, "TODO_DATABASE_ADDRESS") {
+		if name != "TZ" { // which Go reads
+			assert.Contains(t, string(source), "`env:\""+name+"\"`")
+		}
+	}
+	assert.Greater(t, grace, drain+shutdown, "what is under way ends")
 }
 
 func TestQOSClass(t *testing.T) {
