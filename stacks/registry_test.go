@@ -1,11 +1,14 @@
 package stacks
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/halinux/halinux/components/haedge"
 )
 
 // withRegistry is the settings with a registry.
@@ -24,12 +27,11 @@ func TestRegistryIsWired(t *testing.T) {
 	assert.Equal(t, "registry", name)
 	require.NotNil(t, args)
 	sites := c.edge(hosts, nil).Sites
-	s := sites[len(sites)-1]
-	assert.Equal(t, "registry", s.Name)
+	s := sites[slices.IndexFunc(sites, func(s haedge.Site) bool { return s.Name == name })]
 	assert.Equal(t, []string{"registry.example.net"}, s.Hosts)
 	assert.NotEmpty(t, s.Backends, "the cluster's workers")
 	assert.Equal(t, "/ping", s.Check.Path)
-	assert.Len(t, c.Edge.Sites, len(sites)-1-len(c.Kubernetes.Sites), "what was read stays as it was read")
+	assert.Len(t, c.Edge.Sites, len(sites)-len(c.Kubernetes.Sites)-len(c.workloadSites()), "what was read stays as it was read")
 }
 
 // TestBadRegistry is TestBadInput for the registry.

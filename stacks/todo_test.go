@@ -56,7 +56,7 @@ func TestBadTodo(t *testing.T) {
 			delete(c.at("todo", "site"), "certificate")
 		}, "todo.hosts[0]: todo.example.org is not in the edge's zone example.net"},
 		"a VIP":               {func(c tree) { c.at("todo", "site")["vips"] = []any{"none"} }, "todo.site.vips[0]: there is no VIP"},
-		"a site's own name":   {func(c tree) { c.at("todo", "site")["hosts"] = []any{"a.example.net"} }, "todo.site.hosts: are those of the application"},
+		"a site's own name":   {func(c tree) { c.at("todo", "site")["hosts"] = []any{"a.example.net"} }, "todo.site.hosts: are those of what runs in the cluster"},
 		"backends":            {func(c tree) { c.at("todo", "site")["backends"] = []any{map[string]any{"host": "app1", "port": 80}} }, "todo.site.backends: are the cluster's workers"},
 		"a small body":        {func(c tree) { c.at("todo", "site")["maxBody"] = 20 }, "todo.site.maxBody: 20 MiB"},
 		"a given certificate": {func(c tree) { c.at("todo", "site")["certificate"] = map[string]any{"source": "given"} }, "todo.site.certificate"},
