@@ -207,18 +207,19 @@ report: up e2e-programs
 	export HALINUX_RESULTS='$(RESULTS)'; \
 	trap 'trap "" INT TERM; bin/report' EXIT; trap 'exit 130' INT TERM; \
 	failed=; \
-	bin/bench workers || failed=yes; \
+	bin/bench workers || failed=", workers"; \
 	$(LAB_STACK) HALINUX_E2E=1 HALINUX_STACK=$(STACK) HALINUX_FULL=1 HALINUX_RUNS=$${HALINUX_RUNS:-3} \
 		bin/lab exec -- bin/e2e.test -test.v -test.timeout 6h -test.run '/$(SCENARIOS)' || failed="$$failed, scenarios"; \
+	bin/lab down; \
+	$(MAKE) --no-print-directory bench || failed="$$failed, benchmarks"; \
+	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the reasons are above, and what did not run is not in the report" >&2; exit 1; }
+
 # The cluster from bare hosts, against kubeadm alone; it needs the bundle.
 bench-cluster: setup pulumi binaries bundle
 	$(step) 'benchmark: a cluster from bare hosts'
 	@go build -o bin/ ./tests/bench
 	@bin/bench cluster
 
-	bin/lab down; \
-	$(MAKE) --no-print-directory bench || failed="$$failed, benchmarks"; \
-	[ -z "$$failed" ] || { echo "not all is well: $${failed#, }; the reasons are above, and what did not run is not in the report" >&2; exit 1; }
 # The storage's scenarios and fio's figures, each five times or more, in hours;
 # the figures are for `make report RESULTS=...` or `make merge RESULTS=...`.
 bench-faults: SCENARIOS = .
