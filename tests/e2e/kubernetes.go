@@ -177,6 +177,40 @@ func (k *kube) rolled(t testing.TB) {
 	k.do(t, fmt.Sprintf("-n %s rollout status deployment/%s --timeout=50s --request-timeout=0", workload, workload))
 }
 
+// spread has the workload's pods on different nodes: they stay where a reboot or a
+// drain has moved them.
+func (k *kube) spread(t testing.TB) {
+	t.Helper()
+	if !oneEach(k.do(t, podStates)) {
+		k.renew(t)
+	}
+}
+
+// renew makes the workload's pods anew, each on a node of its own.
+func (k *kube) renew(t testing.TB) {
+	t.Helper()
+	k.do(t, fmt.Sprintf("-n %s rollout restart deployment/%s", workload, workload))
+	k.rolled(t)
+	Until(t, time.Minute, "the pods to be on different nodes", paced(func() error {
+		out, err := k.kubectl(podStates)
+		if err == nil && !oneEach(out) {
+			err = fmt.Errorf("they are on\n%s", out)
+		}
+		return err
+	}))
+}
+
+// oneEach says whether all replicas serve, and each on a node of its own.
+func oneEach(states string) bool {
+	nodes, n := map[string]bool{}, 0
+	for line := range strings.Lines(states) {
+		if words := strings.Fields(line); len(words) == 2 && words[1] == "True" {
+			nodes[words[0]], n = true, n+1
+		}
+	}
+	return n == replicas && len(nodes) == n
+}
+
 // Restore takes back what a scenario did, and waits until the cluster is whole.
 func (k *kube) Restore(t testing.TB) {
 	t.Helper()

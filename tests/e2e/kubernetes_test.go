@@ -37,6 +37,7 @@ var kubeScenarios = []kubeScenario{
 	{id: "cluster-power", what: "power off all nodes at once", run: allDie},
 	{id: "upkeep", what: "snapshots, users, labels, taints and the kubelet's settings are given and taken away", run: upkept, full: true},
 	{id: "certificates", what: "all control planes renew their certificates", run: certificatesRenewed, full: true},
+	{id: "keys", what: "the key of the cluster's secrets is rotated, and rotated back", run: keysRotated, full: true},
 	{id: "master-replaced", what: "a fresh host takes the place of the first control plane", run: masterReplaced, full: true},
 	{id: "nodes-gone", what: "a control plane and a worker die for good", run: nodesGone, full: true},
 	{id: "restore", what: "etcd is put back to a snapshot while it works", run: putBack, full: true},
@@ -185,13 +186,16 @@ func joinKilled(t *testing.T, k *kube) {
 	lossless(t, k.Bed, k.measured("", ""), l)
 }
 
-// nodesReboot restarts all nodes as a person would, one after the other.
+// nodesReboot restarts all nodes as a person would, one after the other, and spreads
+// the workload before each, as docs/operations.md says: a host that goes down asks no
+// budget, and would take both pods with it.
 func nodesReboot(t *testing.T, k *kube) {
 	api := k.api(t)
 	for _, h := range slices.Concat(k.workers, k.masters) {
 		// Containers have the machine's boot id; their first process is their own.
 		const boot = "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1"
 		before := k.On(t, h, boot)
+		k.spread(t)
 		pods := k.Send(t, "client", with(k.pods(t), impatient))
 		l := k.Send(t, controller, with(api, impatient))
 		_, _ = k.try(h, "systemctl reboot") // the connection ends with it
@@ -255,8 +259,7 @@ func masterCut(t *testing.T, k *kube) {
 func workerDies(t *testing.T, k *kube) {
 	k.Up(t, Set("fast", kubernetesKey, "reaction"))
 	// Pods are told how long they stay on a dead node when they are made.
-	k.do(t, fmt.Sprintf("-n %s rollout restart deployment/%s", workload, workload))
-	k.rolled(t)
+	k.renew(t)
 	victim := k.workers[0]
 	l := k.Send(t, "client", with(k.pods(t), impatient))
 	k.Lab(t, "crash", victim)
@@ -325,6 +328,14 @@ func TestWholeNodes(t *testing.T) {
 func TestLacksNode(t *testing.T) {
 	require.False(t, lacksNode("master1 True \nworker1 Unknown true\n", []string{"worker1", "master1"}))
 	require.True(t, lacksNode("master1 True \nworker11 True \n", []string{"worker1"}))
+}
+
+func TestOneEach(t *testing.T) {
+	require.True(t, oneEach("worker1 True \nworker2 True \n"))
+	require.True(t, oneEach("worker1 True \nworker2 True \nworker2 False \nworker2 True 2026-01-02T03:04:05Z\n"))
+	require.False(t, oneEach("worker2 True \nworker2 True \n"))
+	require.False(t, oneEach("worker1 True \nworker2 False \n"))
+	require.False(t, oneEach("worker1 True \nworker2 True \nworker2 True \n"))
 }
 
 func TestReadyOff(t *testing.T) {

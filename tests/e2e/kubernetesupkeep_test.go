@@ -281,6 +281,41 @@ func certificatesRenewed(t *testing.T, k *kube) {
 	lossless(t, k.Bed, k.measured("", ""), pods)
 }
 
+// keysRotated has another key write the cluster's secrets, and then the first one again.
+func keysRotated(t *testing.T, k *kube) {
+	pods := k.Send(t, "client", with(k.pods(t), patient))
+	l := k.Send(t, controller, with(k.api(t), impatient))
+	k.do(t, "-n default create secret generic kept --from-literal=word=halinux")
+	t.Cleanup(func() { _, _ = k.kubectl("-n default delete secret kept --ignore-not-found") })
+	var took time.Duration
+	for _, keys := range [][2]string{{"next", "key1"}, {"key1", "next"}} {
+		both := Set([]any{keys[0], keys[1]}, kubernetesKey, "encryptionKeys")
+		alone := Set([]any{keys[0]}, kubernetesKey, "encryptionKeys")
+		took += k.Up(t, both).Took
+		k.settled(t, both)
+		took += k.Up(t, alone).Took
+		k.settled(t, alone)
+		for _, m := range k.masters {
+			k.On(t, m, "/usr/local/lib/halinux/encryption-keys written "+k.hosts[m]+" "+keys[0])
+			if out := k.On(t, m, "cat /etc/kubernetes/halinux/apiserver/encryption-*.yaml"); strings.Contains(out, "name: "+keys[1]+",") {
+				t.Errorf("%s still has the key %s", m, keys[1])
+			}
+		}
+		if out := k.do(t, "-n default get secret kept -o jsonpath='{.data.word}'"); out != "aGFsaW51eA==" {
+			t.Errorf("the secret is %q", out)
+		}
+	}
+	k.Unchanged(t)
+	s := l.Stop(t)
+	figure := k.measured("time without an API server at the endpoint", "s")
+	figure.Value, figure.Limit, figure.Note = outage(s), 5, loads(s)
+	k.Record(t, figure)
+	figure = k.measured("another key writes all secrets, and the one before is gone", "s")
+	figure.Value, figure.Limit, figure.Note = took.Seconds()/2, 600, "the mean of two rotations, of two runs each"
+	k.Record(t, figure)
+	lossless(t, k.Bed, k.measured("", ""), pods)
+}
+
 // nodesGone: a worker and a control plane die. One is not to come back, and a fresh
 // host takes the other's place.
 func nodesGone(t *testing.T, k *kube) {
