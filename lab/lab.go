@@ -151,7 +151,10 @@ func (l *Lab) awaitHosts(ctx context.Context, names, off []string) error {
 			for _, name := range sortedKeys(waiting) {
 				state := "off"
 				if l.powered(name) {
-					state = "on for " + time.Since(l.readPower(name).Since).Round(time.Second).String()
+					state = "on"
+					if since := l.readPower(name).Since; !since.IsZero() { // it is noted a moment later
+						state += " for " + time.Since(since).Round(time.Second).String()
+					}
 				}
 				why := waiting[name][strings.LastIndex(waiting[name], ": ")+1:]
 				states = append(states, fmt.Sprintf("%s (%s:%s, at most %.0f s)", name, state, why, patience[name].Seconds()))
