@@ -542,6 +542,12 @@ type result struct {
 // uncached reads a file with nothing in the cache.
 const uncached = "echo 3 >/proc/sys/vm/drop_caches; cat "
 
+// readOrGone reads a file, and nothing when its folder, which can be read, does not
+// have it: then none of its records is there. Any other failure is the reader's.
+func readOrGone(read, path string) string {
+	return fmt.Sprintf("%s%s || { names=$(ls -1 %s) && ! printf '%%s\\n' \"$names\" | grep -qxF %s; }", read, path, filepath.Dir(path), filepath.Base(path))
+}
+
 // judge ends the writers and looks for every acknowledged record on the client
 // that did not write it.
 func (w *work) judge(t testing.TB, read string) result {
@@ -572,7 +578,7 @@ func (w *work) judge(t testing.TB, read string) result {
 		if i == len(w.writers)-1 {
 			reader = s.clients[0]
 		}
-		text := s.On(t, reader, read+x.path)
+		text := s.On(t, reader, readOrGone(read, x.path))
 		v, err := writer.Judge(x.run, &l, strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)

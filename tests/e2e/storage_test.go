@@ -421,7 +421,8 @@ func diskFails(t *testing.T, s *store) {
 		return fmt.Sprintf("printf '%%s\\n' '%s' | dmsetup load %s; dmsetup suspend --nolockfs --noflush %s; dmsetup resume %s\n", strings.TrimSpace(table), device, device, device)
 	}
 	faulted := time.Now()
-	s.On(t, primary, load("0 "+sectors+" error"))
+	// A host that is reset for it cannot say so: it is not waited for.
+	s.On(t, primary, "(sleep 0.2\n"+load("0 "+sectors+" error")+") >/dev/null 2>&1 &")
 	cured := false
 	cure := func() {
 		if !cured {
@@ -430,12 +431,15 @@ func diskFails(t *testing.T, s *store) {
 		}
 	}
 	defer cure()
-	let := Until(t, time.Minute, "DRBD to let go of the disk", func() error {
+	let, err := poll(time.Minute, func() error {
 		if l := w.watch.role(primary); !strings.HasPrefix(l.Disks, "Diskless/") {
 			return fmt.Errorf("%+v", l)
 		}
 		return nil
 	})
+	if err != nil {
+		t.Fatalf("DRBD did not let go of the disk within a minute; hosts that were reset: %d; %v", s.rebooted(t, w), err)
+	}
 	t.Logf("the disk was let go of after %.1f s", let.Seconds())
 	w.Steady(t, 2*time.Minute)
 	s.alerted(t, primary, "Diskless", "replicas are")
@@ -458,6 +462,9 @@ func (w *work) oneReset(t testing.TB) {
 			if now, err := w.s.bootID(h); err == nil && now != before {
 				return nil
 			}
+		}
+		if _, total, both := w.watch.both(); both {
+			return fmt.Errorf("both go on, and were primary side by side for %.1f s", total.Seconds())
 		}
 		return errors.New("both go on")
 	}))

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,7 +47,10 @@ func TestWorkFindsLoss(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, f.Close())
 		}, []string{"fsync on here", "1 torn, 1 LOST, first [4]"}, true},
-		"a file is gone": {func(dir string) {
+		"a file is not there": {func(dir string) {
+			require.NoError(t, os.Remove(filepath.Join(dir, "fsync")))
+		}, []string{"fsync on here", "0 found", "LOST"}, true},
+		"another file has its place": {func(dir string) {
 			require.NoError(t, os.Rename(filepath.Join(dir, "lock"), filepath.Join(dir, "other")))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600))
 		}, []string{"lock on here", "LOST"}, true},
@@ -69,5 +73,25 @@ func TestWorkFindsLoss(t *testing.T) {
 				require.Contains(t, all, word)
 			}
 		})
+	}
+}
+
+// A file that is gone is a loss; one that cannot be read is not known to be one.
+func TestReadOrGone(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "there"), []byte("text"), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "unreadable"), 0o700))
+	for path, c := range map[string]struct {
+		text string
+		told bool
+	}{
+		"there":      {"text", true},
+		"gone":       {"", true},
+		"unreadable": {"", false}, // a folder
+		"no/folder":  {"", false},
+	} {
+		out, err := exec.Command("sh", "-euc", readOrGone("true; cat ", filepath.Join(dir, path))).Output()
+		require.Equal(t, c.text, string(out), path)
+		require.Equal(t, c.told, err == nil, "%s: %v", path, err)
 	}
 }

@@ -129,8 +129,11 @@ func Run(ctx context.Context, s Settings, f File, w io.Writer) error {
 	}
 	if s.Mode == Lock {
 		got, err := f.Lock()
-		if err != nil || got != Granted {
-			return fmt.Errorf("the lock of %s: %s %w", s.Path, got, err)
+		if err != nil {
+			return fmt.Errorf("the lock of %s: %w", s.Path, err)
+		}
+		if got != Granted {
+			return fmt.Errorf("the lock of %s was %s", s.Path, got)
 		}
 		say(Line{Lock: Held})
 	}
