@@ -24,6 +24,9 @@ type hostScript struct {
 	vars string // what a phase's own script finds: variables, functions; none for a program
 }
 
+// waits is wait_for for who asks three times.
+const waits = `wait_for() { shift 2; "$@" || "$@" || "$@"; }; `
+
 // scriptOf prepares a script; programs are shell texts by name.
 func scriptOf(t *testing.T, path string, programs map[string]string) hostScript {
 	t.Helper()
@@ -128,6 +131,7 @@ func TestDrain(t *testing.T) {
 func TestIngressIsSaidOrTakenBack(t *testing.T) {
 	const kubectl = `
 echo "$3" >>"$DIR/calls"
+[ ! -e "$DIR/cut" ] || { rm "$DIR/cut"; exit 1; }
 case $3 in
 diff) [ ! -e "$DIR/differs" ] ;;
 get) [ ! -e "$DIR/silent" ] || exit 1; cat "$DIR/objects" ;;
@@ -140,7 +144,7 @@ esac
 		if mark != "" {
 			require.NoError(t, os.WriteFile(filepath.Join(s.dir, mark), nil, 0o600))
 		}
-		s.vars = "set -eu; place() { echo placed; }; differs() { echo \"- $*\"; }; wanted=" + wanted
+		s.vars = "set -eu; place() { echo placed; }; differs() { echo \"- $*\"; }; " + waits + "wanted=" + wanted
 		out, err := s.run()
 		require.NoError(t, err, out)
 		return out, s.file("calls")
@@ -160,6 +164,32 @@ esac
 	assert.Equal(t, "apply\n", calls)
 	_, calls = try("converge", "no", controller, "")
 	assert.Equal(t, "delete\n", calls)
+	_, calls = try("converge", "yes", "", "cut")
+	assert.Equal(t, "apply\napply\n", calls, "one that was cut off is said again")
+}
+
+// TestNamesAreNotOnOneNode runs the phase in a cluster whose CoreDNS pods are where a
+// case says.
+func TestNamesAreNotOnOneNode(t *testing.T) {
+	const kubectl = `
+case "$5 $6" in
+"rollout restart") echo "$7" >>"$DIR/restarted" ;;
+"get pods") cat "$DIR/on" ;;
+esac
+`
+	for on, restarted := range map[string]string{
+		"master1\nmaster1\n": "deployment/coredns\n",
+		"master1\nworker1\n": "",
+		"master1\n":          "", // there is but one
+		"":                   "",
+	} {
+		s := scriptOf(t, "phases/system-pods/converge.sh", map[string]string{"kubectl": kubectl})
+		s.put("on", on)
+		s.vars = "set -eu; say() { :; }; " + waits + "system=kube-system/deployment/coredns"
+		out, err := s.run()
+		require.NoError(t, err, out)
+		assert.Equal(t, restarted, s.file("restarted"), on)
+	}
 }
 
 func TestEtcdMembers(t *testing.T) {

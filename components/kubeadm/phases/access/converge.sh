@@ -7,7 +7,9 @@ k() { kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 30s "$@"
 for role in $roles; do
 	k get clusterrole "$role" -o name >/dev/null || fail "the cluster has no ClusterRole $role" "make it, or name another: view, edit, admin and cluster-admin are there"
 done
-k apply --server-side --force-conflicts --field-manager halinux -f /etc/kubernetes/halinux/access.yaml >"$work/applied" || fail "what people may do could not be set" "the API server's words are above"
+# An API server that is started anew on another control plane may cut it off.
+apply() { k apply --server-side --force-conflicts --field-manager halinux -f /etc/kubernetes/halinux/access.yaml >"$work/applied"; }
+wait_for 60 "what people may do is said" apply || apply || fail "what people may do could not be set" "the API server's words are above"
 say "$(grep -c rolebinding "$work/applied" || :) bindings of groups"
 k get clusterrolebindings,rolebindings -A -l halinux/access=yes -o jsonpath='{range .items[*]}{.kind}|{.metadata.namespace}|{.metadata.name}{"\n"}{end}' >"$work/there"
 while IFS='|' read -r kind namespace name; do
