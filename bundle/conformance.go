@@ -51,11 +51,11 @@ const (
 )
 
 // agnhostSet has what tests call in agnhost beside itself, as its Dockerfile lists
-// it: dig, curl, nc, ip and a shell. The users and groups are those that tests of
+// it: dig, getent, curl, nc, ip and a shell. The users and groups are those that tests of
 // supplementary groups ask for.
 var agnhostSet = &packageSet{
 	name:     "agnhost",
-	packages: []string{"bind9-dnsutils", "busybox-static", "curl", "dash", "iproute2", "netcat-openbsd"},
+	packages: []string{"bind9-dnsutils", "busybox-static", "curl", "dash", "iproute2", "libc-bin", "netcat-openbsd"},
 	depends:  true,
 	keep:     inTestImage,
 	// What Debian's alternatives do when a package is installed. The shell is not
@@ -63,7 +63,9 @@ var agnhostSet = &packageSet{
 	links: map[string]string{"usr/bin/nc": "nc.openbsd", "usr/bin/sh": "dash", "agnhost-2": "agnhost"},
 	files: map[string]string{
 		"etc/passwd": rootAndNobody + "user-defined-in-image:x:1000:1000:Linux User,,,:/home/user-defined-in-image:/bin/sh\n",
-		"etc/group":  "root:x:0:\nnobody:x:65534:\nuser-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n",
+		// getent asks what libc is told to, and not DNS alone.
+		"etc/nsswitch.conf": "hosts: files dns\n",
+		"etc/group":         "root:x:0:\nnobody:x:65534:\nuser-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n",
 	},
 	more: withBusybox,
 }
