@@ -197,6 +197,11 @@ encrypt=4
 tcert=/etc/galera/tls/tls.crt
 tkey=/etc/galera/tls/tls.key
 tca=/etc/galera/tls/ca.crt
+[mariadbd-2]
+log_bin=binlog
+log_slave_updates=ON
+sync_binlog=1
+slave_connections_needed_for_purge=0
 `
 
 const providerOptions = "gcache.size=64M;gcache.recover=yes;evs.suspect_timeout=PT3S;socket.ssl_cert=/etc/galera/tls/tls.crt;socket.ssl_key=/etc/galera/tls/tls.key;socket.ssl_ca=/etc/galera/tls/ca.crt"
@@ -285,10 +290,12 @@ func newBed(t *testing.T) *bed {
 		})
 		require.NoError(t, err)
 		file("etc/schema/schema.json", string(text))
-		script, err := os.ReadFile("../../components/galera/backup.sh")
-		require.NoError(t, err)
-		file("backup-etc/backup.sh", string(script))
-		file("backup-etc/backup.cnf", "[mariadb-backup]\nuser=galera-backup\npassword=password of the backup\nssl\nssl_ca=/etc/galera/tls/ca.crt\n")
+		for _, name := range []string{"backup.sh", "restore.sh"} {
+			script, err := os.ReadFile("../../components/galera/" + name)
+			require.NoError(t, err)
+			file("backup-etc/"+name, string(script))
+		}
+		file("backup-etc/backup.cnf", "[client]\nuser=galera-backup\npassword=password of the backup\nssl\nssl_ca=/etc/galera/tls/ca.crt\n")
 	}
 	b.ca = certificates(t, filepath.Join(b.dir, "0/etc/tls"))
 	for o := 1; o < nodeCount; o++ {
@@ -336,6 +343,17 @@ func (b *bed) start(ordinals ...int) {
 // inPod is a command in a pod of a node's volumes.
 func (b *bed) inPod(o int, args ...string) *exec.Cmd {
 	return exec.Command("unshare", append([]string{"-mpf", "--kill-child", "sh", "-c", inPod, "pod", b.root, filepath.Join(b.dir, strconv.Itoa(o))}, args...)...)
+}
+
+// job runs one of the scripts of backups in a pod of a node's volume.
+func (b *bed) job(o int, env string, script ...string) (string, error) {
+	b.t.Helper()
+	began := time.Now()
+	cmd := b.inPod(o, append([]string{"sh", "/etc/galera-backup/" + script[0]}, script[1:]...)...)
+	cmd.Env = append(strings.Fields(env), "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+	out, err := cmd.CombinedOutput()
+	b.t.Logf("%s: %.1f s", strings.Join(script, " "), time.Since(began).Seconds())
+	return string(out), err
 }
 
 // empty loses a node's volume.
@@ -654,35 +672,62 @@ func TestCluster(t *testing.T) {
 		b.nothingLost(c)
 	})
 
-	t.Run("a backup is restored", func(t *testing.T) {
+	t.Run("restored to a time", func(t *testing.T) {
 		b.t = t
-		c := b.write()
-		b.until("rows", func() bool { return c.count() >= 50 })
-		c.end()
-		cmd := b.inPod(2, "sh", "/etc/galera-backup/backup.sh")
-		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "BACKUP_HOST=" + address(2), "BACKUP_KEEP=2"}
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
-		copies, err := filepath.Glob(filepath.Join(b.dir, "2/backup/*"))
+		out, err := b.job(2, "BACKUP_HOST="+address(2)+" BACKUP_KEEP=2", "backup.sh", "logs")
+		require.NoError(t, err, out)
+		require.Contains(t, out, "copying all data", "the first logs come with a copy")
+		copies, err := filepath.Glob(filepath.Join(b.dir, "2/backup/*Z"))
 		require.NoError(t, err)
 		require.Len(t, copies, 1)
-		require.NotContains(t, copies[0], ".part")
+
+		c := b.write()
+		b.until("rows after the copy", func() bool { return c.count() >= 50 })
+		b.kill(2)
+		n := c.count()
+		b.until("rows without the node of the logs", func() bool { return c.count() >= n+50 })
+		b.start(2)
+		b.ready(2)
+		n = c.count()
+		b.until("rows", func() bool { return c.count() >= n+50 })
+		c.end()
+		chosen := time.Now().Truncate(time.Second).Add(time.Second) // logs know seconds
+		b.until("the next second", func() bool { return time.Now().After(chosen) })
+		after := b.write()
+		b.until("rows after the chosen time", func() bool { return after.count() >= 50 })
+		after.end()
+		out, err = b.job(2, "BACKUP_HOST="+address(2)+" BACKUP_KEEP=2", "backup.sh", "logs")
+		require.NoError(t, err, out)
+		require.NotContains(t, out, "copying all data", "the logs go on over a power cut")
 
 		b.kill(0, 1, 2)
+		to := chosen.UTC().Format(time.RFC3339)
+		out, err = b.job(0, "RESTORE_TO="+to, "restore.sh")
+		require.Error(t, err, out)
 		for o := range nodeCount {
 			b.empty(o)
 		}
-		require.NoError(t, os.Rename(copies[0], filepath.Join(b.dir, "0/backup", filepath.Base(copies[0]))))
-		cmd = b.inPod(0, "mariadb-backup", "--copy-back", "--target-dir=/backup/"+filepath.Base(copies[0]), "--datadir=/var/lib/mysql")
-		out, err = cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
+		// One volume, in pods of either node.
+		require.NoError(t, os.Remove(filepath.Join(b.dir, "0/backup")))
+		require.NoError(t, os.Rename(filepath.Join(b.dir, "2/backup"), filepath.Join(b.dir, "0/backup")))
+		require.NoError(t, os.Symlink("../0/backup", filepath.Join(b.dir, "2/backup")))
+		out, err = b.job(0, "RESTORE_TO="+time.Now().UTC().Add(time.Minute).Format(time.RFC3339), "restore.sh")
+		require.Error(t, err, out)
+		require.Contains(t, out, "copy newer ones, or choose an earlier time")
+		b.empty(0)
+		out, err = b.job(0, "RESTORE_TO="+to, "restore.sh")
+		require.NoError(t, err, out)
 		b.start(0, 1, 2)
 		b.says(0, recovery.Stop, "is empty")
 		b.api.giveUp(0, 1, 2)
 		b.ready(0)
-		require.Zero(t, b.lost(0, c), "rows of before the backup")
+		require.Zero(t, b.lost(0, c), "rows of before the chosen time")
+		require.Equal(t, after.count(), b.lost(0, after), "rows of after it")
 		b.ready(0, 1, 2)
 		b.nothingLost(c)
+		out, err = b.job(2, "BACKUP_HOST="+address(2)+" BACKUP_KEEP=2", "backup.sh", "logs")
+		require.Error(t, err, out)
+		require.Contains(t, out, "do not go on", "those of a new volume are no part of the old ones")
 	})
 
 	t.Run("all volumes are lost", func(t *testing.T) {

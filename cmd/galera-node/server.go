@@ -138,10 +138,13 @@ func (s *server) recover(ctx context.Context) (string, int64, error) {
 	return string(found[1]), seqno, err
 }
 
-// command is a program of the server's on its folder. Programs end with a signal
-// when the context does.
+// command is a program of the server's on its folder, with the settings that all
+// nodes share and those of its own number. Programs end with a signal when the
+// context does.
 func (s *server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, append([]string{"--defaults-file=" + s.settings.config, "--datadir=" + s.settings.data}, args...)...)
+	cmd := exec.CommandContext(ctx, name, append([]string{
+		"--defaults-file=" + s.settings.config, fmt.Sprintf("--defaults-group-suffix=-%d", s.settings.ordinal), "--datadir=" + s.settings.data,
+	}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	return cmd
 }

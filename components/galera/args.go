@@ -87,17 +87,24 @@ type Grant struct {
 	Privileges []string
 }
 
-// Backup is mariadb-backup on a schedule, of the last node.
+// Backup is mariadb-backup on a schedule, of the last node, and what that node has
+// logged since: with both the database can be restored as it was at any time.
 type Backup struct {
 	// Schedule in the form of cron, in UTC.
 	Schedule string
+	// LogSchedule is when binary logs are copied, in the same form: what was written
+	// since then is lost with all nodes' disks. Default */5 * * * *, each five minutes.
+	LogSchedule string
+	// WithoutLogs keeps no binary logs, and spares the last node a write for each
+	// transaction; a restore is to a copy then.
+	WithoutLogs bool
 	// StorageClass makes the volume of the copies (ReadWriteMany), best in another
 	// place than the nodes' disks, and of those that keep their data when the claim
 	// goes. Default: the cluster's default class.
 	StorageClass string
 	// Size of that volume, as a quantity of Kubernetes. Default 20Gi.
 	Size string
-	// Keep is the number of copies. Default 7.
+	// Keep is the number of copies, with the logs since the oldest. Default 7.
 	Keep int
 }
 
@@ -113,9 +120,18 @@ func (a *GaleraDBArgs) writeSetCache() int  { return cmp.Or(a.WriteSetCache, 512
 func (a *GaleraDBArgs) maxConnections() int { return cmp.Or(a.MaxConnections, 200) }
 func (a *GaleraDBArgs) namespace() string   { return cmp.Or(a.Namespace, "database") }
 func (a *GaleraDBArgs) grace() int          { return cmp.Or(a.Grace, 600) }
-func (b *Backup) size() string              { return cmp.Or(b.Size, "20Gi") }
-func (b *Backup) keep() int                 { return cmp.Or(b.Keep, 7) }
-func (u User) host() string                 { return cmp.Or(u.Host, "%") }
+
+// source is the node of which backups are: the last one, which is the last to become
+// the writer.
+func (a *GaleraDBArgs) source() int { return a.replicas() - 1 }
+
+// logs says whether that node writes binary logs.
+func (a *GaleraDBArgs) logs() bool { return a.Backup != nil && !a.Backup.WithoutLogs }
+
+func (b *Backup) size() string        { return cmp.Or(b.Size, "20Gi") }
+func (b *Backup) keep() int           { return cmp.Or(b.Keep, 7) }
+func (b *Backup) logSchedule() string { return cmp.Or(b.LogSchedule, "*/5 * * * *") }
+func (u User) host() string           { return cmp.Or(u.Host, "%") }
 
 // key is what the user's password is called: the name alone, where it may come from
 // anywhere.

@@ -13,19 +13,29 @@ import (
 //go:embed server.cnf.tmpl
 var serverTemplate string
 
+//go:embed binlog.cnf.tmpl
+var binlogTemplate string
+
 //go:embed backup.sh
 var backupScript string
 
-// config is server.cnf.
+//go:embed restore.sh
+var restoreScript string
+
+// config is server.cnf, with the binary logs of the node of which backups are.
 func (a *GaleraDBArgs) config() (string, error) {
-	t, err := template.New("server.cnf").Option("missingkey=error").Parse(serverTemplate)
+	text := serverTemplate
+	if a.logs() {
+		text += binlogTemplate
+	}
+	t, err := template.New("server.cnf").Option("missingkey=error").Parse(text)
 	if err != nil {
 		return "", err
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
 		"MaxConnections": a.maxConnections(), "BufferPool": a.memory() * 6 / 10, "LogFile": max(64, a.memory()/8),
-		"Library": pod.Library, "TLS": pod.TLS,
+		"Library": pod.Library, "TLS": pod.TLS, "Source": a.source(),
 	})
 	return b.String(), err
 }

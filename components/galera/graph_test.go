@@ -174,37 +174,119 @@ func TestSchema(t *testing.T) {
 	assert.Equal(t, backupUser, s.Users[1].Name)
 }
 
+// nodeOfBackups stands in for a node with binary logs, and what its programs do.
+type nodeOfBackups struct {
+	t           *testing.T
+	dir, script string
+}
+
+func newNodeOfBackups(t *testing.T) nodeOfBackups {
+	n := nodeOfBackups{t, t.TempDir(), ""}
+	for _, d := range []string{"bin", "backup", "data"} {
+		require.NoError(t, os.Mkdir(filepath.Join(n.dir, d), 0o755))
+	}
+	program := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(n.dir, "bin", name), []byte("#!/bin/sh\nset -eu\n[ -z \"${FAIL-}\" ] || exit 1\ncd "+n.dir+"/data\n"+text), 0o755))
+	}
+	program("mariadb-backup", `case "$*" in *--backup*) for a; do case $a in --target-dir=*) printf '%s\t256\t0-1-1\n' "$(tail -n 1 binlog.index | cut -c 3-)" >"${a#*=}/mariadb_backup_binlog_info" ;; esac; done ;; esac`)
+	program("mariadb", `now=$(wc -l <binlog.index); echo "$LIFE $now" >"$(printf 'binlog.%06d' "$now")"; printf './binlog.%06d\n' $((now + 1)) >>binlog.index; : >"$(printf 'binlog.%06d' $((now + 1)))"`)
+	n.fresh()
+	n.script = filepath.Join(n.dir, "backup.sh")
+	text := strings.NewReplacer("/backup", n.dir+"/backup", "/var/lib/mysql", n.dir+"/data").Replace(strings.ReplaceAll(backupScript, "/etc/galera-backup/backup.cnf", "/secret.cnf"))
+	require.NoError(t, os.WriteFile(n.script, []byte(text), 0o755))
+	return n
+}
+
+// fresh is the node with a new volume, whose logs begin anew.
+func (n nodeOfBackups) fresh() {
+	require.NoError(n.t, os.RemoveAll(filepath.Join(n.dir, "data")))
+	require.NoError(n.t, os.Mkdir(filepath.Join(n.dir, "data"), 0o755))
+	require.NoError(n.t, os.WriteFile(filepath.Join(n.dir, "data/binlog.index"), []byte("./binlog.000001\n"), 0o644))
+	require.NoError(n.t, os.WriteFile(filepath.Join(n.dir, "data/binlog.000001"), nil, 0o644))
+}
+
+func (n nodeOfBackups) run(what string, more ...string) (string, error) {
+	cmd := exec.Command("sh", n.script, what)
+	cmd.Env = append([]string{"PATH=" + n.dir + "/bin:" + os.Getenv("PATH"), "BACKUP_HOST=db-2", "BACKUP_KEEP=2", "LIFE=1"}, more...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// copied are the folders of copies, or the logs in one row of them.
+func (n nodeOfBackups) copied(pattern string) []string {
+	found, err := filepath.Glob(filepath.Join(n.dir, "backup", pattern))
+	require.NoError(n.t, err)
+	for i, f := range found {
+		found[i] = filepath.Base(f)
+	}
+	return found
+}
+
 // Copies are kept as many as asked for, and one that was cut short is none.
 func TestBackupScript(t *testing.T) {
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "bin")
-	require.NoError(t, os.Mkdir(bin, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(bin, "mariadb-backup"), []byte("#!/bin/sh\n[ -z \"${FAIL-}\" ] || exit 1\n"), 0o755))
-	backup := filepath.Join(dir, "backup")
+	n := newNodeOfBackups(t)
 	for _, old := range []string{"20260101T000000Z", "20260102T000000Z", "20260103T000000Z", "20260104T000000Z.part"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(backup, old), 0o755))
+		require.NoError(t, os.MkdirAll(filepath.Join(n.dir, "backup", old), 0o755))
 	}
-	script := filepath.Join(dir, "backup.sh")
-	require.NoError(t, os.WriteFile(script, []byte(strings.ReplaceAll(backupScript, "/backup", backup)), 0o755))
-	start := func(more ...string) error {
-		cmd := exec.Command("sh", script)
-		cmd.Env = append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "BACKUP_HOST=db-2", "BACKUP_KEEP=2"}, more...)
-		return cmd.Run()
-	}
-	list := func() []string {
-		entries, err := os.ReadDir(backup)
-		require.NoError(t, err)
-		var all []string
-		for _, e := range entries {
-			all = append(all, e.Name())
-		}
-		return all
-	}
-	require.Error(t, start("FAIL=1"))
-	assert.Subset(t, list(), []string{"20260101T000000Z", "20260102T000000Z", "20260103T000000Z"}, "nothing is forgotten for a copy that failed")
-	require.NoError(t, start())
-	got := list()
+	_, err := n.run("full", "FAIL=1")
+	require.Error(t, err)
+	assert.Subset(t, n.copied("*"), []string{"20260101T000000Z", "20260102T000000Z", "20260103T000000Z"}, "nothing is forgotten for a copy that failed")
+	out, err := n.run("full")
+	require.NoError(t, err, out)
+	got := n.copied("2*")
 	require.Len(t, got, 2)
 	assert.Equal(t, "20260103T000000Z", got[0])
 	assert.NotContains(t, got[1], ".part")
+	_, err = n.run("other")
+	require.Error(t, err)
+}
+
+// The logs are copied without gaps from a copy on, and where they cannot be, a copy
+// is made.
+func TestBackupScriptCopiesLogs(t *testing.T) {
+	n := newNodeOfBackups(t)
+	out, err := n.run("logs")
+	require.NoError(t, err)
+	require.Contains(t, out, "copying all data", "there was no copy")
+	first := n.copied("2*")
+	require.Len(t, first, 1)
+	require.Equal(t, first, n.copied("logs/*"), "a row begins with a copy")
+	for range 2 {
+		out, err = n.run("logs")
+		require.NoError(t, err, out)
+	}
+	require.Equal(t, []string{"binlog.000001", "binlog.000002", "binlog.000003"}, n.copied("logs/"+first[0]+"/*"))
+
+	// The node begins anew, and its logs get the same names.
+	n.fresh()
+	for range 3 {
+		_, err = exec.Command("env", "LIFE=2", n.dir+"/bin/mariadb").CombinedOutput()
+		require.NoError(t, err)
+	}
+	out, err = n.run("logs", "LIFE=2")
+	require.Error(t, err)
+	require.Contains(t, out, "is not an hour old", "not a copy each time that logs are to be copied")
+	old := filepath.Join(n.dir, "backup", "20260101T000000Z")
+	require.NoError(t, os.Rename(filepath.Join(n.dir, "backup", first[0]), old))
+	require.NoError(t, os.Rename(filepath.Join(n.dir, "backup/logs", first[0]), filepath.Join(n.dir, "backup/logs/20260101T000000Z")))
+	require.NoError(t, os.Chtimes(old, time.Now(), time.Now().Add(-2*time.Hour)))
+	out, err = n.run("logs", "LIFE=2")
+	require.NoError(t, err, out)
+	rows := n.copied("logs/*")
+	require.Len(t, rows, 2)
+	require.Equal(t, []string{"binlog.000004"}, n.copied("logs/"+rows[1]+"/*"), "those of before the copy are not asked for")
+	out, err = n.run("logs", "LIFE=2")
+	require.NoError(t, err, out)
+	require.Equal(t, []string{"binlog.000004", "binlog.000005"}, n.copied("logs/"+rows[1]+"/*"))
+
+	// Another copy in the same row; what only the oldest one needs is forgotten.
+	require.NoError(t, os.Rename(filepath.Join(n.dir, "backup", rows[1]), filepath.Join(n.dir, "backup/20260102T000000Z")))
+	require.NoError(t, os.Rename(filepath.Join(n.dir, "backup/logs", rows[1]), filepath.Join(n.dir, "backup/logs/20260102T000000Z")))
+	out, err = n.run("full", "LIFE=2")
+	require.NoError(t, err, out)
+	require.Equal(t, []string{"20260102T000000Z"}, n.copied("logs/*"), "the copies that are left are of this row")
+	out, err = n.run("full", "LIFE=2", "BACKUP_KEEP=1")
+	require.NoError(t, err, out)
+	require.Equal(t, []string{"20260102T000000Z"}, n.copied("logs/*"))
+	require.Empty(t, n.copied("logs/20260102T000000Z/binlog.000004"), "logs of before the only copy")
 }

@@ -362,36 +362,47 @@ func (n names) backupClaim(b *Backup, name string) *corev1.PersistentVolumeClaim
 	return c
 }
 
-// backup is the CronJob, which runs where the last node's volume is, and what it
-// needs. Its Secret is filled by the component.
-func (n names) backup(a *GaleraDBArgs) []one {
-	name, last := n.name+"-backup", a.replicas()-1
-	job := &batchv1.CronJob{ObjectMeta: n.meta(name), Spec: batchv1.CronJobSpec{
-		Schedule: a.Backup.Schedule, TimeZone: new("Etc/UTC"), ConcurrencyPolicy: batchv1.ForbidConcurrent,
+// ofBackup is a CronJob of a script, which runs where a node's volume is.
+func (n names) ofBackup(name, script, cron string, a *GaleraDBArgs, ordinal int, readOnly bool, env []corev1.EnvVar, args ...string) *batchv1.CronJob {
+	volumes := n.name + "-backup"
+	return &batchv1.CronJob{ObjectMeta: n.meta(name), Spec: batchv1.CronJobSpec{
+		Schedule: cron, TimeZone: new("Etc/UTC"), ConcurrencyPolicy: batchv1.ForbidConcurrent,
 		SuccessfulJobsHistoryLimit: new(int32(1)), FailedJobsHistoryLimit: new(int32(3)),
 		JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{BackoffLimit: new(int32(2)), Template: corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: n.backupLabels()},
 			Spec: corev1.PodSpec{
 				RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: new(false), EnableServiceLinks: new(false), SecurityContext: podSecurity(),
 				Containers: []corev1.Container{{
-					Name: "backup", Image: a.image(), Command: []string{"sh", "/etc/galera-backup-script/backup.sh"},
-					Env:             []corev1.EnvVar{{Name: "BACKUP_HOST", Value: n.host(last)}, {Name: "BACKUP_KEEP", Value: strconv.Itoa(a.Backup.keep())}},
+					Name: "backup", Image: a.image(), Command: append([]string{"sh", "/etc/galera-backup-script/" + script}, args...),
+					Env:             env,
 					SecurityContext: restricted(), Resources: needs("100m", "512Mi"),
 					VolumeMounts: []corev1.VolumeMount{
-						mount("data", pod.Data, true), mount("backup", "/backup", false), mount("tmp", "/tmp", false),
+						mount("data", pod.Data, readOnly), mount("backup", "/backup", false), mount("tmp", "/tmp", false),
 						mount("secret", "/etc/galera-backup", true), mount("script", "/etc/galera-backup-script", true),
 					},
 				}},
 				Volumes: []corev1.Volume{
-					fromClaim("data", "data-"+n.pod(last), true), fromClaim("backup", name, false), emptyDir("tmp"),
-					fromSecret("secret", name), fromConfig("script", name),
+					fromClaim("data", "data-"+n.pod(ordinal), readOnly), fromClaim("backup", volumes, false), emptyDir("tmp"),
+					fromSecret("secret", volumes), fromConfig("script", volumes),
 				},
 			},
 		}}},
 	}}
-	return []one{
+}
+
+// backup are the CronJobs: of copies, of the logs since, and one that never runs by
+// itself, of which a person makes the job that restores. The Secret is filled by the
+// component.
+func (n names) backup(a *GaleraDBArgs) []one {
+	name := n.name + "-backup"
+	of := []corev1.EnvVar{{Name: "BACKUP_HOST", Value: n.host(a.source())}, {Name: "BACKUP_KEEP", Value: strconv.Itoa(a.Backup.keep())}}
+	restore := n.ofBackup(n.name+"-restore", "restore.sh", "0 0 1 1 *", a, 0, false, []corev1.EnvVar{{Name: "RESTORE_TO"}, {Name: "RESTORE_FROM"}})
+	restore.Spec.Suspend, restore.Spec.JobTemplate.Spec.BackoffLimit = new(true), new(int32(0))
+	all := []one{
 		{what: "backup-claim", kind: persistentVolumeClaim, of: n.backupClaim(a.Backup, name)},
-		{what: "backup-script", kind: object.ConfigMap, of: &corev1.ConfigMap{ObjectMeta: n.meta(name), Data: map[string]string{"backup.sh": backupScript}}},
+		{what: "backup-script", kind: object.ConfigMap, of: &corev1.ConfigMap{ObjectMeta: n.meta(name), Data: map[string]string{
+			"backup.sh": backupScript, "restore.sh": restoreScript,
+		}}},
 		{what: "backup-secret", kind: object.Secret, of: &corev1.Secret{ObjectMeta: n.meta(name)}},
 		{what: "backup-policy", kind: object.NetworkPolicy, of: &networkingv1.NetworkPolicy{ObjectMeta: n.meta(name), Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: n.backupLabels()},
@@ -401,6 +412,11 @@ func (n names) backup(a *GaleraDBArgs) []one {
 				{Ports: dns},
 			},
 		}}},
-		{what: "backup", kind: cronJob, of: job},
+		{what: "backup", kind: cronJob, of: n.ofBackup(name, "backup.sh", a.Backup.Schedule, a, a.source(), true, of, "full")},
+		{what: "restore", kind: cronJob, of: restore},
 	}
+	if a.logs() {
+		all = append(all, one{what: "logs", kind: cronJob, of: n.ofBackup(n.name+"-logs", "backup.sh", a.Backup.logSchedule(), a, a.source(), true, of, "logs")})
+	}
+	return all
 }

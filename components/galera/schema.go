@@ -37,7 +37,7 @@ func (a *GaleraDBArgs) schema(passwords []string, backup string) (string, error)
 	return string(text), err
 }
 
-// backupConfig is backup.cnf.
+// backupConfig is backup.cnf, which mariadb and mariadb-backup read.
 func backupConfig(password string) string {
-	return fmt.Sprintf("[mariadb-backup]\nuser=%s\npassword=%s\nssl\nssl_ca=/etc/galera-backup/ca.crt\n", backupUser, password)
+	return fmt.Sprintf("[client]\nuser=%s\npassword=%s\nssl\nssl_ca=/etc/galera-backup/ca.crt\n", backupUser, password)
 }

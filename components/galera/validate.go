@@ -91,6 +91,12 @@ func (a *GaleraDBArgs) Validate(name string) problem.List {
 		if !schedule.MatchString(b.Schedule) {
 			l.Add("backup.schedule", fmt.Sprintf("%q is not a schedule", b.Schedule), "write it like 30 2 * * *")
 		}
+		if !schedule.MatchString(b.logSchedule()) {
+			l.Add("backup.logSchedule", fmt.Sprintf("%q is not a schedule", b.LogSchedule), "write it like */5 * * * *")
+		}
+		if b.WithoutLogs && b.LogSchedule != "" {
+			l.Add("backup.logSchedule", "there are no logs to be copied", "leave it or withoutLogs out")
+		}
 		validateClaim(&l, "backup.", b.StorageClass, b.Size, b.size())
 		if b.keep() < 1 {
 			l.Add("backup.keep", fmt.Sprintf("%d", b.Keep), "use 1 or more")

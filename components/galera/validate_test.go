@@ -45,6 +45,8 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		{"users[0].grants[0].privileges", "there is none", func(a *GaleraDBArgs) { a.Users[0].Grants[0].Privileges = nil }},
 		{"users[0].grants[0].privileges", `"SUPER" is none`, func(a *GaleraDBArgs) { a.Users[0].Grants[0].Privileges = []string{"SUPER"} }},
 		{"backup.schedule", "is not a schedule", func(a *GaleraDBArgs) { a.Backup.Schedule = "daily" }},
+		{"backup.logSchedule", "is not a schedule", func(a *GaleraDBArgs) { a.Backup.LogSchedule = "often" }},
+		{"backup.logSchedule", "no logs", func(a *GaleraDBArgs) { a.Backup.LogSchedule, a.Backup.WithoutLogs = "* * * * *", true }},
 		{"backup.storageClass", "is not the name", func(a *GaleraDBArgs) { a.Backup.StorageClass = "N F S" }},
 		{"backup.size", "is not a size", func(a *GaleraDBArgs) { a.Backup.Size = "1" }},
 		{"backup.keep", "-1", func(a *GaleraDBArgs) { a.Backup.Keep = -1 }},

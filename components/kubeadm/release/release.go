@@ -18,7 +18,7 @@ const (
 	// Distribution is the registry: raised with the module that tools/registry pins, its
 	// last figure with a change of what is ours there.
 	Distribution = "v3.1.2-1"
-	GaleraNode   = "1.1" // raised with each change of cmd/galera-node: programs are kept by version
+	GaleraNode   = "1.2" // raised with each change of cmd/galera-node: programs are kept by version
 	MariaDB      = "11.8"
 	// NFSProvisioner is ours: a change of the program is a new version.
 	NFSProvisioner = "1.0"
