@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/halinux/halinux/components/galera/pod"
@@ -31,6 +32,9 @@ type node struct {
 	decision recovery.Decision // the last one, for people
 	serving  bool              // clients may be sent here
 	answered time.Time         // when the server last answered
+	status   state             // and what it said then
+	writes   bool              // the pod has the writer's label
+	backups  []cronJob
 	donor    bool
 	// unrecorded: the cluster is new, and nobody but this node knows of it. Clients
 	// wait: what they wrote would be taken for a first start that was cut short.
@@ -74,6 +78,7 @@ func (n *node) run(ctx context.Context) error {
 	group, answering := errgroup.WithContext(answering)
 	group.Go(func() error { return n.peers.serve(answering, n.state) })
 	group.Go(func() error { return n.check(answering) })
+	group.Go(func() error { return n.watchBackups(answering) })
 	group.Go(func() error {
 		defer done()
 		return n.live(ctx, answering)
@@ -261,7 +266,7 @@ func (n *node) observe(ctx context.Context) {
 		}
 		return
 	}
-	n.answered = time.Now()
+	n.answered, n.status = time.Now(), st
 	n.donor = st.local == 2
 	was := n.self.Phase
 	switch {
@@ -311,7 +316,7 @@ func (n *node) note(ctx context.Context) bool {
 	return true
 }
 
-// check answers the kubelet. A node that decides, joins, or gives its state to
+// check answers the kubelet and Prometheus. A node that decides, joins, or gives its state to
 // another one is alive, however long it takes: killing it would begin the same
 // anew. Dead is a server that has answered before and has not for two minutes.
 func (n *node) check(ctx context.Context) error {
@@ -328,6 +333,11 @@ func (n *node) check(ctx context.Context) error {
 		}
 		fmt.Fprintf(w, "%s: %s (%s)\n", n.self.Phase, n.decision.Action, n.decision.Reason)
 	}
+	registry, err := n.registry()
+	if err != nil {
+		return err
+	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		n.mu.Lock()
 		good := n.serving

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,10 +148,10 @@ func recordAt(t *testing.T, s *standIn) *api {
 	t.Helper()
 	client, err := dynamic.NewForConfig(&rest.Config{Host: s.server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
 	require.NoError(t, err)
-	of := func(resource string) dynamic.ResourceInterface {
-		return client.Resource(schema.GroupVersionResource{Version: "v1", Resource: resource}).Namespace("test")
+	of := func(group, resource string) dynamic.ResourceInterface {
+		return client.Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}).Namespace("test")
 	}
-	return &api{maps: of("configmaps"), pods: of("pods"), name: "db-record"}
+	return &api{maps: of("", "configmaps"), pods: of("", "pods"), jobs: of("batch", "cronjobs"), name: "db-record"}
 }
 
 // Of two that start a component from the same record, one may.
@@ -241,6 +244,68 @@ func TestALongJoinIsAlive(t *testing.T) {
 	assert.True(t, strings.HasPrefix(ask("/ready"), "200"))
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+// What a node tells of itself, of its certificate and of backups; and the rules ask
+// for nothing else.
+func TestMetrics(t *testing.T) {
+	s := newStandIn()
+	defer s.server.Close()
+	dir := t.TempDir()
+	certificates(t, dir)
+	n := newNode(settings{
+		ordinal: 1, peers: []string{"a", "b", "c"}, cluster: "todo-db", tls: dir, interval: time.Second, backups: []string{"db-backup", "db-logs"},
+	}, recordAt(t, s), slog.New(slog.DiscardHandler))
+	registry, err := n.registry()
+	require.NoError(t, err)
+	gather := func() map[string]float64 {
+		families, err := registry.Gather()
+		require.NoError(t, err)
+		values := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				name := f.GetName()
+				for _, l := range m.GetLabel() {
+					if l.GetName() == "cronjob" {
+						name += " " + l.GetValue()
+					} else {
+						assert.Equal(t, "todo-db", l.GetValue(), l.GetName())
+					}
+				}
+				values[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+		return values
+	}
+	silent := gather()
+	assert.Zero(t, silent["galera_node_up"])
+	assert.NotContains(t, silent, "galera_node_component_size", "a server that says nothing")
+	assert.InDelta(t, time.Now().Add(24*time.Hour).Unix(), silent["galera_node_certificate_end_time_seconds"], 60)
+
+	n.self.Phase, n.serving, n.writes, n.answered = recovery.Primary, true, true, time.Now()
+	n.status = state{primary: true, local: 4, size: 2, queue: 7, conflicts: 3, seqno: 99, paused: 1500 * time.Millisecond}
+	n.backups, err = n.api.cronJobs(t.Context(), n.settings.backups)
+	require.NoError(t, err)
+	values := gather()
+	for name, want := range map[string]float64{
+		"nodes": 3, "up": 1, "member": 1, "serving": 1, "writer": 1, "stopped": 0, "component_size": 2, "local_state": 4, "receive_queue": 7, "last_committed": 99,
+		"flow_control_paused_seconds_total": 1.5, "certification_failures_total": 3,
+		"backup_schedule_time_seconds db-backup": 1793241000, "backup_success_time_seconds db-backup": 1793241060,
+		"backup_schedule_time_seconds db-logs": 1793241000, "backup_success_time_seconds db-logs": 0,
+	} {
+		assert.InDelta(t, want, values["galera_node_"+name], 0.01, name)
+	}
+	n.decision.Action = recovery.Stop
+	assert.InDelta(t, 1, gather()["galera_node_stopped"], 0)
+
+	alerts, err := os.ReadFile("../../components/galera/alerts.yaml")
+	require.NoError(t, err)
+	asked := regexp.MustCompile(`galera_node_[a-z_]+`).FindAllString(string(alerts), -1)
+	require.NotEmpty(t, asked)
+	told := strings.Join(slices.Collect(maps.Keys(values)), " ") + " "
+	for _, name := range asked {
+		assert.Contains(t, told, name+" ")
+	}
 }
 
 // Of all processes those whose parent is the first one are left behind.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,10 +21,10 @@ import (
 )
 
 // api is the part of the Kubernetes API that a node needs: the record, a
-// ConfigMap, and the pods' labels.
+// ConfigMap, the pods' labels, and how the CronJobs of backups are.
 type api struct {
-	maps, pods dynamic.ResourceInterface
-	name       string
+	maps, pods, jobs dynamic.ResourceInterface
+	name             string
 }
 
 func inCluster(s settings) (*api, error) {
@@ -36,10 +37,10 @@ func inCluster(s settings) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	of := func(resource string) dynamic.ResourceInterface {
-		return client.Resource(schema.GroupVersionResource{Version: "v1", Resource: resource}).Namespace(s.namespace)
+	of := func(group, resource string) dynamic.ResourceInterface {
+		return client.Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}).Namespace(s.namespace)
 	}
-	return &api{maps: of("configmaps"), pods: of("pods"), name: s.record}, nil
+	return &api{maps: of("", "configmaps"), pods: of("", "pods"), jobs: of("batch", "cronjobs"), name: s.record}, nil
 }
 
 // record is the record as it was read, and all that is kept with it.
@@ -116,4 +117,32 @@ func (a *api) label(ctx context.Context, name string, writer bool) error {
 	}
 	_, err := a.pods.Patch(ctx, name, types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{%q:%s}}}`, pod.LabelWriter, value), metav1.PatchOptions{FieldManager: "galera-node"})
 	return err
+}
+
+// cronJob is how a CronJob is.
+type cronJob struct {
+	name                 string
+	scheduled, succeeded time.Time // zero for never
+}
+
+func (a *api) cronJobs(ctx context.Context, names []string) ([]cronJob, error) {
+	var all []cronJob
+	for _, name := range names {
+		object, err := a.jobs.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		j := cronJob{name: name}
+		for field, t := range map[string]*time.Time{"lastScheduleTime": &j.scheduled, "lastSuccessfulTime": &j.succeeded} {
+			text, found, err := unstructured.NestedString(object.Object, "status", field)
+			if err != nil || !found {
+				continue
+			}
+			if *t, err = time.Parse(time.RFC3339, text); err != nil {
+				return nil, fmt.Errorf("%s of the CronJob %s: %w", field, name, err)
+			}
+		}
+		all = append(all, j)
+	}
+	return all, nil
 }

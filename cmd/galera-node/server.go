@@ -262,6 +262,11 @@ type state struct {
 	ready   bool
 	uuid    string
 	seqno   int64
+
+	size      int           // wsrep_cluster_size
+	queue     int           // wsrep_local_recv_queue
+	conflicts int64         // wsrep_local_cert_failures
+	paused    time.Duration // wsrep_flow_control_paused_ns
 }
 
 // ask asks the running server.
@@ -270,7 +275,8 @@ func (s *server) ask(ctx context.Context) (state, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	rows, err := s.db.QueryContext(ctx, `SHOW GLOBAL STATUS WHERE Variable_name IN
-		('wsrep_cluster_status', 'wsrep_local_state', 'wsrep_ready', 'wsrep_cluster_state_uuid', 'wsrep_last_committed')`)
+		('wsrep_cluster_status', 'wsrep_local_state', 'wsrep_ready', 'wsrep_cluster_state_uuid', 'wsrep_last_committed',
+		'wsrep_cluster_size', 'wsrep_local_recv_queue', 'wsrep_local_cert_failures', 'wsrep_flow_control_paused_ns')`)
 	if err != nil {
 		return st, err
 	}
@@ -291,6 +297,16 @@ func (s *server) ask(ctx context.Context) (state, error) {
 			st.uuid = value
 		case "wsrep_last_committed":
 			st.seqno, err = strconv.ParseInt(value, 10, 64)
+		case "wsrep_cluster_size":
+			st.size, err = strconv.Atoi(value)
+		case "wsrep_local_recv_queue":
+			st.queue, err = strconv.Atoi(value)
+		case "wsrep_local_cert_failures":
+			st.conflicts, err = strconv.ParseInt(value, 10, 64)
+		case "wsrep_flow_control_paused_ns":
+			var ns int64
+			ns, err = strconv.ParseInt(value, 10, 64)
+			st.paused = time.Duration(ns)
 		}
 		if err != nil {
 			return st, fmt.Errorf("%s: %w", name, err)

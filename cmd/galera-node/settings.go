@@ -18,6 +18,7 @@ type settings struct {
 	peers              []string // host names, by ordinal
 	ordinal            int
 	options            string
+	backups            []string // CronJobs
 
 	data, socket, config, tls, schema string
 
@@ -34,6 +35,9 @@ func settingsOf(env func(string) string) (settings, error) {
 		peers: strings.Split(env(pod.EnvPeers), ","),
 		data:  pod.Data, socket: pod.Socket, config: pod.Config, tls: pod.TLS, schema: pod.SchemaFolder,
 		interval: time.Second, patience: 30 * time.Second, rest: time.Second,
+	}
+	if names := env(pod.EnvBackups); names != "" {
+		s.backups = strings.Split(names, ",")
 	}
 	for name, value := range map[string]string{pod.EnvName: s.pod, pod.EnvNamespace: s.namespace, pod.EnvCluster: s.cluster, pod.EnvRecord: s.record} {
 		if value == "" {

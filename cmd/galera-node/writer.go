@@ -37,7 +37,11 @@ func (n *node) elect(ctx context.Context) {
 	if err != nil {
 		return // as it was
 	}
-	others := n.peers.ask(ctx)
+	// A host that lost its power refuses nothing. Who has not answered within the time
+	// between two looks is asked again at the next one.
+	soon, done := context.WithTimeout(ctx, n.settings.interval)
+	others := n.peers.ask(soon)
+	done()
 	self := n.settings.ordinal
 	if n.writer.seen.IsZero() {
 		n.writer.seen = time.Now() // not before the first look
@@ -89,6 +93,7 @@ func (n *node) label(ctx context.Context, is bool) {
 		return
 	}
 	n.writer.labeled = &is
+	n.set(func() { n.writes = is })
 }
 
 // release gives the writer's place to another one before the server ends.

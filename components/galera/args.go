@@ -48,9 +48,15 @@ type GaleraDBArgs struct {
 	// Clients are labels of pods, any of which may connect; of all namespaces.
 	// Default: none may.
 	Clients []map[string]string
+	// Monitors are labels of pods, any of which may read the nodes' metrics; of all
+	// namespaces. Default: none may.
+	Monitors []map[string]string
 	// APIServers are where the pods reach the API servers, as address:port
 	// (kubeadm.KubeadmClusterArgs.APIServers). Default: anywhere.
 	APIServers []string `mapstructure:"-"`
+	// CertificateGeneration is raised for a new authority and a new certificate, while
+	// no pod runs (docs/database.md). Default 0.
+	CertificateGeneration int
 	// Grace is how many seconds a server may take to end, at least 60. Default 600.
 	Grace int
 	// Backup copies everything on a schedule. Default: none.
@@ -124,6 +130,18 @@ func (a *GaleraDBArgs) grace() int          { return cmp.Or(a.Grace, 600) }
 // source is the node of which backups are: the last one, which is the last to become
 // the writer.
 func (a *GaleraDBArgs) source() int { return a.replicas() - 1 }
+
+// cronJobs are those that keep backups of the cluster of a name.
+func (a *GaleraDBArgs) cronJobs(n names) []string {
+	var all []string
+	if a.Backup != nil {
+		all = append(all, n.name+"-backup")
+	}
+	if a.logs() {
+		all = append(all, n.name+"-logs")
+	}
+	return all
+}
 
 // logs says whether that node writes binary logs.
 func (a *GaleraDBArgs) logs() bool { return a.Backup != nil && !a.Backup.WithoutLogs }

@@ -69,7 +69,7 @@ func (g *GaleraDB) build(ctx *pulumi.Context, n names, args *GaleraDBArgs, provi
 	if err != nil {
 		return err
 	}
-	kept, err := stash.Keep(ctx, n.name+"-secrets", made, g)
+	kept, err := stash.Keep(ctx, n.secrets(args.CertificateGeneration), made, g)
 	if err != nil {
 		return err
 	}

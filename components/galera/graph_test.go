@@ -37,8 +37,9 @@ func example() *GaleraDBArgs {
 			Name: "todo", Password: pulumi.ToSecret(pulumi.String(sentinel)).(pulumi.StringOutput),
 			Grants: []Grant{{Database: "todo", Privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}}},
 		}},
-		Clients: []map[string]string{{"app.kubernetes.io/name": "todo"}},
-		Backup:  &Backup{Schedule: "30 2 * * *", StorageClass: "nfs-retain"},
+		Clients:  []map[string]string{{"app.kubernetes.io/name": "todo"}},
+		Monitors: []map[string]string{{"app.kubernetes.io/name": "prometheus"}},
+		Backup:   &Backup{Schedule: "30 2 * * *", StorageClass: "nfs-retain"},
 	}
 }
 
@@ -105,6 +106,19 @@ func TestAPasswordIsMade(t *testing.T) {
 	require.NoError(t, checkPassword("todo", made))
 	assert.Contains(t, fmt.Sprint(graph.Revealed(resources["db-schema"].Inputs["stringData"])), made)
 	assert.NotContains(t, run(t, example()), "db-password-todo", "one that was given is taken")
+}
+
+// Another generation has an authority, a certificate and a key of its own.
+func TestACertificateIsMadeAnew(t *testing.T) {
+	a := example()
+	a.CertificateGeneration = 2
+	resources := run(t, a)
+	require.Contains(t, resources, "db-secrets-2")
+	assert.NotContains(t, resources, "db-secrets")
+	made := fmt.Sprint(graph.Revealed(resources["db-secrets-2"].Inputs["input"]))
+	certificate, err := part(made, certificatePart)
+	require.NoError(t, err)
+	assert.Contains(t, fmt.Sprint(graph.Revealed(resources["db-tls"].Inputs["stringData"])), certificate)
 }
 
 func TestSecretsAreNeverPlain(t *testing.T) {

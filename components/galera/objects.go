@@ -33,6 +33,14 @@ func (n names) pod(ordinal int) string {
 	return fmt.Sprintf("%s-%d", n.name, ordinal)
 }
 
+// secrets is what the state keeps the secrets of a generation by.
+func (n names) secrets(generation int) string {
+	if generation == 0 {
+		return n.name + "-secrets"
+	}
+	return fmt.Sprintf("%s-secrets-%d", n.name, generation)
+}
+
 // host is the name of a node, as other nodes find it.
 func (n names) host(ordinal int) string {
 	return n.pod(ordinal) + "." + n.nodes() + "." + n.namespace + ".svc"
@@ -117,11 +125,7 @@ func (n names) objects(a *GaleraDBArgs, config string) []one {
 			Name: n.namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
 		}}},
 		{what: "account", kind: object.ServiceAccount, of: &corev1.ServiceAccount{ObjectMeta: n.meta(n.name), AutomountServiceAccountToken: new(bool)}},
-		// The record, and the label of the writer; nothing else.
-		{what: "role", kind: object.Role, of: &rbacv1.Role{ObjectMeta: n.meta(n.name), Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{n.record()}, Verbs: []string{"get", "update"}},
-			{APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: n.pods(a.replicas()), Verbs: []string{"patch"}},
-		}}},
+		{what: "role", kind: object.Role, of: &rbacv1.Role{ObjectMeta: n.meta(n.name), Rules: n.rules(a)}},
 		{what: "binding", kind: object.RoleBinding, of: &rbacv1.RoleBinding{
 			ObjectMeta: n.meta(n.name), RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: n.name},
 			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: n.name, Namespace: n.namespace}},
@@ -143,6 +147,19 @@ func (n names) objects(a *GaleraDBArgs, config string) []one {
 		all = append(all, n.backup(a)...)
 	}
 	return append(all, one{what: "set", kind: statefulSet, of: n.set(a, config), last: true})
+}
+
+// rules are the rights of the nodes: the record, the label of the writer, and how
+// backups are; nothing else.
+func (n names) rules(a *GaleraDBArgs) []rbacv1.PolicyRule {
+	all := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{n.record()}, Verbs: []string{"get", "update"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: n.pods(a.replicas()), Verbs: []string{"patch"}},
+	}
+	if jobs := a.cronJobs(n); len(jobs) > 0 {
+		all = append(all, rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"cronjobs"}, ResourceNames: jobs, Verbs: []string{"get"}})
+	}
+	return all
 }
 
 // serviceOf leads to pods. Nodes have to find each other before they are ready.
@@ -174,10 +191,13 @@ var dns = append(ports(corev1.ProtocolUDP, 53), ports(corev1.ProtocolTCP, 53)...
 func (n names) policy(a *GaleraDBArgs) *networkingv1.NetworkPolicy {
 	members := []networkingv1.NetworkPolicyPeer{{PodSelector: with(n.selector())}}
 	among := ports(corev1.ProtocolTCP, pod.PortSQL, pod.PortGroup, pod.PortIST, pod.PortSST, pod.PortPeers)
-	var clients []networkingv1.NetworkPolicyPeer
-	for _, labels := range a.Clients {
-		clients = append(clients, networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{}, PodSelector: &metav1.LabelSelector{MatchLabels: labels}})
+	anyOf := func(all []map[string]string) (peers []networkingv1.NetworkPolicyPeer) {
+		for _, labels := range all {
+			peers = append(peers, networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{}, PodSelector: &metav1.LabelSelector{MatchLabels: labels}})
+		}
+		return peers
 	}
+	clients := anyOf(a.Clients)
 	if a.Backup != nil {
 		clients = append(clients, networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: n.backupLabels()}})
 	}
@@ -207,6 +227,9 @@ func (n names) policy(a *GaleraDBArgs) *networkingv1.NetworkPolicy {
 	}}
 	if len(clients) > 0 {
 		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: clients, Ports: ports(corev1.ProtocolTCP, pod.PortSQL)})
+	}
+	if len(a.Monitors) > 0 {
+		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: anyOf(a.Monitors), Ports: ports(corev1.ProtocolTCP, pod.PortCheck)})
 	}
 	return p
 }
@@ -309,6 +332,7 @@ func (n names) set(a *GaleraDBArgs, config string) *appsv1.StatefulSet {
 					fromField(pod.EnvName, "metadata.name"), fromField(pod.EnvNamespace, "metadata.namespace"), fromField(pod.EnvIP, "status.podIP"),
 					value(pod.EnvCluster, n.namespace+"-"+n.name), value(pod.EnvPeers, strings.Join(n.peers(a.replicas()), ",")),
 					value(pod.EnvRecord, n.record()), value(pod.EnvOptions, a.providerOptions()),
+					value(pod.EnvBackups, strings.Join(a.cronJobs(n), ",")),
 				},
 				Ports: []corev1.ContainerPort{
 					port("mysql", pod.PortSQL), port("group", pod.PortGroup), port("ist", pod.PortIST), port("sst", pod.PortSST),

@@ -68,6 +68,9 @@ func (a *GaleraDBArgs) Validate(name string) problem.List {
 	if a.maxConnections() < 10 {
 		l.Add("maxConnections", fmt.Sprintf("%d", a.MaxConnections), "use 10 or more")
 	}
+	if a.CertificateGeneration < 0 {
+		l.Add("certificateGeneration", fmt.Sprintf("%d", a.CertificateGeneration), "use a number above 0, or leave it out")
+	}
 	if a.grace() < 60 {
 		l.Add("grace", fmt.Sprintf("%d s", a.Grace), "use 60 or more: a server that is killed has to recover")
 	}
@@ -76,16 +79,8 @@ func (a *GaleraDBArgs) Validate(name string) problem.List {
 			l.Add(fmt.Sprintf("apiServers[%d]", i), fmt.Sprintf("%q is not an address with a port", server), "write it like 10.10.0.51:6443")
 		}
 	}
-	for i, c := range a.Clients {
-		if len(c) == 0 {
-			l.Add(fmt.Sprintf("clients[%d]", i), "has no labels, and would be every pod", "name one or more")
-		}
-		for k, v := range c {
-			if len(validation.IsQualifiedName(k)) > 0 || len(validation.IsValidLabelValue(v)) > 0 {
-				l.Add(fmt.Sprintf("clients[%d]", i), fmt.Sprintf("%s=%s is not a label", k, v), "use a pod's label")
-			}
-		}
-	}
+	validateLabels(&l, "clients", a.Clients)
+	validateLabels(&l, "monitors", a.Monitors)
 	a.validateSchema(&l)
 	if b := a.Backup; b != nil {
 		if !schedule.MatchString(b.Schedule) {
@@ -103,6 +98,21 @@ func (a *GaleraDBArgs) Validate(name string) problem.List {
 		}
 	}
 	return l
+}
+
+// validateLabels finds what is wrong with labels of pods.
+func validateLabels(l *problem.List, at string, all []map[string]string) {
+	for i, labels := range all {
+		at := fmt.Sprintf("%s[%d]", at, i)
+		if len(labels) == 0 {
+			l.Add(at, "has no labels, and would be every pod", "name one or more")
+		}
+		for k, v := range labels {
+			if len(validation.IsQualifiedName(k)) > 0 || len(validation.IsValidLabelValue(v)) > 0 {
+				l.Add(at, fmt.Sprintf("%s=%s is not a label", k, v), "use a pod's label")
+			}
+		}
+	}
 }
 
 // validateClaim finds what is wrong with a volume that is asked for.

@@ -9,7 +9,7 @@ const (
 	PortIST   = 4568 // incremental state transfers
 	PortSST   = 4444 // full state transfers
 	PortPeers = 8443 // what nodes ask each other, by TLS with certificates on both sides
-	PortCheck = 8080 // what the kubelet asks
+	PortCheck = 8080 // what the kubelet asks, and Prometheus (/metrics)
 )
 
 // Paths in a pod.
@@ -31,6 +31,7 @@ const (
 	EnvPeers     = "GALERA_PEERS"            // host names of all nodes by their ordinals, with commas
 	EnvRecord    = "GALERA_RECORD"           // the ConfigMap of the record
 	EnvOptions   = "GALERA_PROVIDER_OPTIONS" // more options of the wsrep provider
+	EnvBackups   = "GALERA_BACKUPS"          // the CronJobs of backups, with commas; none of them where it is empty
 )
 
 // Names in the Kubernetes API.
