@@ -212,7 +212,7 @@ sync_binlog=1
 slave_connections_needed_for_purge=0
 `
 
-const providerOptions = "gcache.size=64M;gcache.recover=yes;evs.suspect_timeout=PT3S;socket.ssl_cert=/etc/galera/tls/tls.crt;socket.ssl_key=/etc/galera/tls/tls.key;socket.ssl_ca=/etc/galera/tls/ca.crt"
+const providerOptions = "gcache.size=64M;gcache.recover=yes;evs.suspect_timeout=PT3S;evs.inactive_check_period=PT0.25S;evs.join_retrans_period=PT0.5S;socket.ssl_cert=/etc/galera/tls/tls.crt;socket.ssl_key=/etc/galera/tls/tls.key;socket.ssl_ca=/etc/galera/tls/ca.crt"
 
 // certificates makes an authority and one certificate for all nodes.
 func certificates(t *testing.T, dir string) *x509.CertPool {
@@ -606,6 +606,12 @@ func TestCluster(t *testing.T) {
 	b.ready(0, 1, 2)
 	require.Equal(t, 1, b.api.generation())
 	b.until("one writer", func() bool { return b.api.writer() >= 0 })
+	for o := range nodeCount {
+		good, metrics := b.probe(o, "/metrics")
+		require.True(t, good, metrics)
+		require.Contains(t, metrics, `galera_node_component_size{cluster="db"} 3`)
+		require.Contains(t, metrics, `galera_node_local_state{cluster="db"} 4`)
+	}
 
 	t.Run("all die at once", func(t *testing.T) {
 		b.t = t

@@ -48,9 +48,9 @@ type GaleraDBArgs struct {
 	// Clients are labels of pods, any of which may connect; of all namespaces.
 	// Default: none may.
 	Clients []map[string]string
-	// Monitors are labels of pods, any of which may read the nodes' metrics; of all
+	// Metrics are labels of pods, any of which may read the nodes' metrics; of all
 	// namespaces. Default: none may.
-	Monitors []map[string]string
+	Metrics []map[string]string
 	// APIServers are where the pods reach the API servers, as address:port
 	// (kubeadm.KubeadmClusterArgs.APIServers). Default: anywhere.
 	APIServers []string `mapstructure:"-"`

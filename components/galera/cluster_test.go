@@ -87,7 +87,14 @@ func TestInACluster(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, writers.Items, 1, "the service of the writer leads to it")
 
+	_, err = as.BatchV1().CronJobs("todo").Get(t.Context(), "db-logs", metav1.GetOptions{})
+	require.NoError(t, err, "how backups are")
+
 	for what, forbidden := range map[string]func() error{
+		"a restore": func() error {
+			_, err := as.BatchV1().CronJobs("todo").Patch(t.Context(), "db-restore", types.MergePatchType, []byte(`{"spec":{"suspend":false}}`), metav1.PatchOptions{})
+			return err
+		},
 		"another pod": func() error {
 			_, err := as.CoreV1().Pods("todo").Patch(t.Context(), "other", types.MergePatchType, label, metav1.PatchOptions{})
 			return err

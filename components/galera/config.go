@@ -44,10 +44,13 @@ func (a *GaleraDBArgs) config() (string, error) {
 func (a *GaleraDBArgs) providerOptions() string {
 	return strings.Join([]string{
 		fmt.Sprintf("gcache.size=%dM", a.writeSetCache()), "gcache.recover=yes",
-		// All writes wait until a member that is gone has been found to be: some two
-		// seconds more than this. Galera has 5 s; much less takes a busy node for a dead
+		// All writes wait until a member that is gone has been found to be: about a second
+		// more than this. Galera has 5 s; much less takes a busy node for a dead
 		// one.
 		"evs.suspect_timeout=PT3S",
+		// How often silent members are looked for, and those that are left agree; a third
+		// of a second less than with Galera's own 0.5 and 1 s.
+		"evs.inactive_check_period=PT0.25S", "evs.join_retrans_period=PT0.5S",
 		"socket.ssl_cert=" + pod.TLS + "/tls.crt", "socket.ssl_key=" + pod.TLS + "/tls.key", "socket.ssl_ca=" + pod.TLS + "/ca.crt",
 	}, ";")
 }

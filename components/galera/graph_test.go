@@ -37,9 +37,9 @@ func example() *GaleraDBArgs {
 			Name: "todo", Password: pulumi.ToSecret(pulumi.String(sentinel)).(pulumi.StringOutput),
 			Grants: []Grant{{Database: "todo", Privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}}},
 		}},
-		Clients:  []map[string]string{{"app.kubernetes.io/name": "todo"}},
-		Monitors: []map[string]string{{"app.kubernetes.io/name": "prometheus"}},
-		Backup:   &Backup{Schedule: "30 2 * * *", StorageClass: "nfs-retain"},
+		Clients: []map[string]string{{"app.kubernetes.io/name": "todo"}},
+		Metrics: []map[string]string{{"app.kubernetes.io/name": "prometheus"}},
+		Backup:  &Backup{Schedule: "30 2 * * *", StorageClass: "nfs-retain"},
 	}
 }
 

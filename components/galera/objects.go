@@ -228,8 +228,8 @@ func (n names) policy(a *GaleraDBArgs) *networkingv1.NetworkPolicy {
 	if len(clients) > 0 {
 		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: clients, Ports: ports(corev1.ProtocolTCP, pod.PortSQL)})
 	}
-	if len(a.Monitors) > 0 {
-		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: anyOf(a.Monitors), Ports: ports(corev1.ProtocolTCP, pod.PortCheck)})
+	if len(a.Metrics) > 0 {
+		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: anyOf(a.Metrics), Ports: ports(corev1.ProtocolTCP, pod.PortCheck)})
 	}
 	return p
 }

@@ -80,7 +80,7 @@ func (a *GaleraDBArgs) Validate(name string) problem.List {
 		}
 	}
 	validateLabels(&l, "clients", a.Clients)
-	validateLabels(&l, "monitors", a.Monitors)
+	validateLabels(&l, "metrics", a.Metrics)
 	a.validateSchema(&l)
 	if b := a.Backup; b != nil {
 		if !schedule.MatchString(b.Schedule) {

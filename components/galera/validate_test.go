@@ -32,7 +32,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		{"apiServers[0]", "is not an address", func(a *GaleraDBArgs) { a.APIServers = []string{"10.10.0.1/24"} }},
 		{"clients[0]", "has no labels", func(a *GaleraDBArgs) { a.Clients[0] = nil }},
 		{"certificateGeneration", "-1", func(a *GaleraDBArgs) { a.CertificateGeneration = -1 }},
-		{"monitors[0]", "no labels", func(a *GaleraDBArgs) { a.Monitors = []map[string]string{{}} }},
+		{"metrics[0]", "no labels", func(a *GaleraDBArgs) { a.Metrics = []map[string]string{{}} }},
 		{"clients[0]", "is not a label", func(a *GaleraDBArgs) { a.Clients[0] = map[string]string{"a b": "c"} }},
 		{"databases[1].name", "is not the name", func(a *GaleraDBArgs) { a.Databases = append(a.Databases, Database{Name: "to`do"}) }},
 		{"databases[1].name", "the server's own", func(a *GaleraDBArgs) { a.Databases = append(a.Databases, Database{Name: "mysql"}) }},
