@@ -5,6 +5,7 @@
 package apiserver
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -24,6 +25,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/halinux/halinux/components/kubeadm/release"
@@ -111,6 +117,37 @@ func (s *Server) Controllers(names ...string) {
 	require.NoError(s.t, os.WriteFile(path, []byte(s.Kubeconfig()), 0o600))
 	s.run(program(s.t, "kube-controller-manager", release.Kubernetes), "--kubeconfig", path, "--leader-elect=false", "--secure-port=0",
 		"--controllers", strings.Join(names, ","))
+}
+
+// Available says of each Deployment that its pods are there, as long as the test runs:
+// no pod ever is.
+func (s *Server) Available() {
+	s.t.Helper()
+	client, err := kubernetes.NewForConfig(s.Config())
+	require.NoError(s.t, err)
+	go func() {
+		_ = wait.PollUntilContextCancel(s.t.Context(), 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+			all, err := client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return false, nil
+			}
+			for _, d := range all.Items {
+				if d.Status.ObservedGeneration == d.Generation {
+					continue
+				}
+				n := *d.Spec.Replicas
+				d.Status = appsv1.DeploymentStatus{
+					ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n,
+					Conditions: []appsv1.DeploymentCondition{
+						{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue},
+						{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "NewReplicaSetAvailable"},
+					},
+				}
+				_, _ = client.AppsV1().Deployments(d.Namespace).UpdateStatus(ctx, &d, metav1.UpdateOptions{}) // or the next time
+			}
+			return false, nil
+		})
+	}()
 }
 
 // Config leads there as the administrator.

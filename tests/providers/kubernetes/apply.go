@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -349,7 +350,8 @@ func (p *provider) ready(ctx context.Context, urn resource.URN, k kind, inputs, 
 		why = result.Message
 		switch result.Status {
 		case status.CurrentStatus:
-			return true, nil
+			// A Job that has started is current for kstatus; the plugin waits for its end.
+			return k.Kind != "Job" || completed(now), nil
 		case status.FailedStatus:
 			return false, errors.New(result.Message)
 		}
@@ -360,6 +362,15 @@ func (p *provider) ready(ctx context.Context, urn resource.URN, k kind, inputs, 
 		return live, fmt.Errorf("it was not ready in time: %s", why)
 	}
 	return live, err
+}
+
+// completed tells whether a Job has ended well.
+func completed(job *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(c any) bool {
+		m, _ := c.(map[string]any)
+		return m["type"] == "Complete" && m["status"] == "True"
+	})
 }
 
 // waitsForPod tells whether a claim's class binds it when a pod uses it.

@@ -166,7 +166,8 @@ func (s *Server) Diff(ctx context.Context, req *pulumirpc.DiffRequest) (*pulumir
 
 	detailed := map[string]*pulumirpc.PropertyDiff{}
 	var replaces []string
-	if diff := properties(was.Object).Diff(properties(inputs.Object)); diff != nil {
+	now := properties(inputs.Object)
+	if diff := properties(was.Object).Diff(now); diff != nil {
 		fields := p.settings.fixedOf(k, inputs)
 		for path, d := range plugin.NewDetailedDiffFromObjectDiff(diff, true) {
 			ignored, err := contains(req.GetIgnoreChanges(), path)
@@ -176,7 +177,11 @@ func (s *Server) Diff(ctx context.Context, req *pulumirpc.DiffRequest) (*pulumir
 			if ignored {
 				continue
 			}
-			if forces(fields, path) {
+			force, err := forces(fields, path, now)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", urn.Name(), err)
+			}
+			if force {
 				d = d.ToReplace()
 				replaces = append(replaces, path)
 			}
@@ -205,14 +210,22 @@ var kinds = map[plugin.DiffKind]pulumirpc.PropertyDiff_Kind{
 	plugin.DiffUpdateReplace: pulumirpc.PropertyDiff_UPDATE_REPLACE,
 }
 
-// forces tells whether a path is one of the fields, below one, or above one.
-func forces(fields []string, path string) bool {
+// forces tells whether a path is one of the fields, below one, or above one. What is
+// not known yet is above nothing: before something is replaced, the engine asks so
+// whether to replace a Deployment of which one annotation refers to it.
+func forces(fields []string, path string, now resource.PropertyMap) (bool, error) {
+	at, err := resource.ParsePropertyPath(path)
+	if err != nil {
+		return false, err
+	}
+	value, _ := at.Get(resource.NewProperty(now))
 	for _, f := range fields {
-		if path == f || strings.HasPrefix(path, f+".") || strings.HasPrefix(path, f+"[") || strings.HasPrefix(f, path+".") {
-			return true
+		above := strings.HasPrefix(f, path+".") && !value.IsComputed()
+		if path == f || strings.HasPrefix(path, f+".") || strings.HasPrefix(path, f+"[") || above {
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 func contains(ignored []string, path string) (bool, error) {
