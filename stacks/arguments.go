@@ -287,6 +287,17 @@ func (c *Config) registry() (string, *registry.RegistryArgs) {
 	return cmp.Or(c.Registry.Name, "registry"), &args
 }
 
+// trustRegistry has containerd believe the edge's own authority where that has signed
+// the registry's certificate. An entry of kubernetes.mirrors says otherwise.
+func (c *Config) trustRegistry(cluster *kubeadm.KubeadmClusterArgs, authority pulumi.StringInput) {
+	_, args := c.registry()
+	if args == nil || cmp.Or(c.Registry.Site.Certificate.Source, "private") != "private" ||
+		slices.ContainsFunc(cluster.Mirrors, func(m kubeadm.Mirror) bool { return m.Registry == args.Host }) {
+		return
+	}
+	cluster.Mirrors = append(slices.Clone(cluster.Mirrors), args.Mirror(authority))
+}
+
 // workloadSite is the edge's site of something that runs in the cluster.
 type workloadSite struct {
 	key  string // of the configuration

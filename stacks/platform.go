@@ -132,6 +132,9 @@ func Platform(ctx *pulumi.Context) error {
 		clusterArgs.Authorities = authorities
 		at(clusterArgs.ControlPlanes)
 		at(clusterArgs.Workers)
+		if edge != nil {
+			c.trustRegistry(clusterArgs, edge.CACertificate)
+		}
 		if store := clusterArgs.SnapshotStore.Name; store != "" {
 			clusterArgs.SnapshotStore = current[store]
 		}

@@ -5,10 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/halinux/halinux/components/haedge"
+	"github.com/halinux/halinux/components/kubeadm"
 )
 
 // withRegistry is the settings with a registry.
@@ -32,6 +34,17 @@ func TestRegistryIsWired(t *testing.T) {
 	assert.NotEmpty(t, s.Backends, "the cluster's workers")
 	assert.Equal(t, "/ping", s.Check.Path)
 	assert.Len(t, c.Edge.Sites, len(sites)-len(c.Kubernetes.Sites)-len(c.workloadSites()), "what was read stays as it was read")
+	// containerd believes who signed the site's certificate.
+	cluster, authority := c.kubernetes(hosts), pulumi.String("PEM")
+	read := len(cluster.Mirrors)
+	c.trustRegistry(cluster, authority)
+	assert.Equal(t, []kubeadm.Mirror{args.Mirror(authority)}, cluster.Mirrors[read:])
+	c.trustRegistry(cluster, authority)
+	assert.Len(t, cluster.Mirrors, read+1, "who is named is left as he is")
+	c.Registry.Site.Certificate.Source = "acme"
+	cluster = c.kubernetes(hosts)
+	c.trustRegistry(cluster, authority)
+	assert.Len(t, cluster.Mirrors, read)
 }
 
 // TestBadRegistry is TestBadInput for the registry.

@@ -157,6 +157,9 @@ type Mirror struct {
 	// CA is the PEM of the authority that signed the mirrors' certificates.
 	// Default: Debian's list.
 	CA string
+	// Authority is CA as another component's output, like haedge.HAEdge.CACertificate.
+	// Default: CA.
+	Authority pulumi.StringInput `mapstructure:"-"`
 }
 
 // Flannel is the overlay between nodes.

@@ -276,25 +276,25 @@ func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
 		return host.Phase{}, err
 	}
 	files = append(files, config)
-	type registry struct {
-		name, ca string
-		urls     []string
-	}
-	registries := []registry{{release.Registry, a.Bundle.CA, []string{strings.TrimRight(a.Bundle.URL, "/")}}}
-	for _, m := range a.Mirrors {
-		registries = append(registries, registry{m.Registry, m.CA, m.URLs})
-	}
-	for _, r := range registries {
-		ca := ""
-		if r.ca != "" {
-			ca = certs + r.name + "/ca.pem"
-			files = append(files, host.File{Path: ca, Content: r.ca})
+	secrets := map[string]pulumi.StringInput{}
+	for i, m := range append([]Mirror{{Registry: release.Registry, URLs: []string{a.Bundle.URL}, CA: a.Bundle.CA}}, a.Mirrors...) {
+		ca := certs + m.Registry + "/ca.pem"
+		switch {
+		case m.Authority != nil:
+			// The content of a file that is known in a run alone.
+			name := fmt.Sprintf("authority-%d", i)
+			secrets[name] = m.Authority
+			files = append(files, host.File{Path: ca, Content: "[secret " + name + "]\n"})
+		case m.CA != "":
+			files = append(files, host.File{Path: ca, Content: m.CA})
+		default:
+			ca = ""
 		}
 		var hosts []registryHost
-		for _, u := range r.urls {
+		for _, u := range m.URLs {
 			hosts = append(hosts, registryHost{strings.TrimRight(u, "/"), ca})
 		}
-		file, err := rendered(certs+r.name+"/hosts.toml", "runtime/hosts.toml.tmpl", map[string]any{"Hosts": hosts})
+		file, err := rendered(certs+m.Registry+"/hosts.toml", "runtime/hosts.toml.tmpl", map[string]any{"Hosts": hosts})
 		if err != nil {
 			return host.Phase{}, err
 		}
@@ -310,6 +310,7 @@ func (a *KubeadmClusterArgs) runtimePhase() (host.Phase, error) {
 	)...)
 	p.Vars = a.Bundle.vars()
 	p.Vars["programs"] = strings.Join(a.runtimePrograms(), " ")
+	p.Secrets = secrets
 	return p, err
 }
 

@@ -242,3 +242,22 @@ func TestContainerdsTemplate(t *testing.T) {
 	}
 	t.Fatal("no phase has it")
 }
+
+// TestMirrorOfThePlatform: an authority that is known in a run alone comes to the
+// hosts as what is secret does.
+func TestMirrorOfThePlatform(t *testing.T) {
+	a := exampleOther()
+	authority := pulumi.String("PEM")
+	a.Mirrors = append(a.Mirrors, Mirror{Registry: "registry.example.org", URLs: []string{"https://registry.example.org"}, Authority: authority})
+	p, err := a.runtimePhase()
+	require.NoError(t, err)
+	contents := map[string]string{}
+	for _, f := range p.Files {
+		contents[f.Path] = f.Content
+	}
+	folder := "/etc/containerd/certs.d/registry.example.org/"
+	assert.Equal(t, map[string]pulumi.StringInput{"authority-2": authority}, p.Secrets)
+	assert.Equal(t, "[secret authority-2]\n", contents[folder+"ca.pem"])
+	assert.Contains(t, contents[folder+"hosts.toml"], `ca = "`+folder+`ca.pem"`)
+	assert.Equal(t, testCA, contents["/etc/containerd/certs.d/docker.io/ca.pem"], "others stay what they are")
+}

@@ -27,7 +27,7 @@ type RegistryArgs struct {
 	// StorageClass makes the volume (ReadWriteMany), best of those that keep their
 	// data when the claim goes. Default: the cluster's default class.
 	StorageClass string
-	// Size of the volume, as a quantity of Kubernetes, 1Gi or more. Default 20Gi.
+	// Size of the volume, as a quantity of Kubernetes, 100Mi or more. Default 20Gi.
 	Size string
 	// Users may pull, push and delete, all of them: htpasswd knows of no rights.
 	// Required.
@@ -90,8 +90,8 @@ func (a *RegistryArgs) Site(s haedge.Site) haedge.Site {
 }
 
 // Mirror tells containerd of the registry ([kubeadm.KubeadmClusterArgs.Mirrors]):
-// which authority to believe there. CA is the PEM of the one that signed the site's
-// certificate; "" is Debian's list.
-func (a *RegistryArgs) Mirror(ca string) kubeadm.Mirror {
-	return kubeadm.Mirror{Registry: a.Host, URLs: []string{"https://" + a.Host}, CA: ca}
+// which authority to believe there, the PEM of the one that signed the site's
+// certificate, like haedge.HAEdge.CACertificate.
+func (a *RegistryArgs) Mirror(authority pulumi.StringInput) kubeadm.Mirror {
+	return kubeadm.Mirror{Registry: a.Host, URLs: []string{"https://" + a.Host}, Authority: authority}
 }

@@ -154,5 +154,6 @@ func TestTheWayIn(t *testing.T) {
 		Name: "registry", Hosts: []string{"registry.example.org"}, VIPs: []string{"public"},
 		MaxBody: 65536, Timeout: 15 * time.Minute, Persistence: "source",
 	}, s)
-	assert.Equal(t, kubeadm.Mirror{Registry: "registry.example.org", URLs: []string{"https://registry.example.org"}, CA: "PEM"}, a.Mirror("PEM"))
+	pem := pulumi.String("PEM")
+	assert.Equal(t, kubeadm.Mirror{Registry: "registry.example.org", URLs: []string{"https://registry.example.org"}, Authority: pem}, a.Mirror(pem))
 }

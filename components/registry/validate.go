@@ -44,8 +44,8 @@ func (a *RegistryArgs) Validate(name string) problem.List {
 	if a.StorageClass != "" && len(validation.IsDNS1123Subdomain(a.StorageClass)) > 0 {
 		l.Add("storageClass", fmt.Sprintf("%q is not the name of a class", a.StorageClass), "use one that `kubectl get storageclass` shows")
 	}
-	if q, err := resource.ParseQuantity(a.size()); err != nil || q.Value() < 1<<30 {
-		l.Add("size", fmt.Sprintf("%q is not a size for it", a.Size), "use 1Gi or more")
+	if q, err := resource.ParseQuantity(a.size()); err != nil || q.Value() < 100<<20 {
+		l.Add("size", fmt.Sprintf("%q is not a size for it", a.Size), "use 100Mi or more")
 	}
 	if len(a.Users) == 0 {
 		l.Add("users", "there is none", "name one or more: nobody else may push or pull")

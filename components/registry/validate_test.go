@@ -25,7 +25,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		{"replicas", "-1 is outside", func(a *RegistryArgs) { a.Replicas = -1 }},
 		{"replicas", "10 is outside", func(a *RegistryArgs) { a.Replicas = 10 }},
 		{"storageClass", "is not the name", func(a *RegistryArgs) { a.StorageClass = "N F S" }},
-		{"size", "is not a size", func(a *RegistryArgs) { a.Size = "100Mi" }},
+		{"size", "is not a size", func(a *RegistryArgs) { a.Size = "64Mi" }},
 		{"size", "is not a size", func(a *RegistryArgs) { a.Size = "big" }},
 		{"users", "there is none", func(a *RegistryArgs) { a.Users = nil }},
 		{"users[0].name", "is not a name", func(a *RegistryArgs) { a.Users[0].Name = "a:b" }},
