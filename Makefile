@@ -15,9 +15,10 @@ export GOWORK := off
 # Of which code figures are.
 export HALINUX_COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 # lab is the platform without its cluster; STACK=kubernetes has that and no
-# storage. Each has groups of hosts that the lab brings up for it.
+# storage; STACK=platform has both, and what runs in the cluster. Each has groups
+# of hosts that the lab brings up for it.
 STACK ?= lab
-LAB_GROUPS = $(patsubst lab,storage,$(STACK))
+LAB_GROUPS = $(patsubst lab,storage,$(patsubst platform,storage kubernetes platform,$(STACK)))
 # The lab's stack keeps its state beside the lab's hosts.
 LAB_STACK = PULUMI_BACKEND_URL=file://$$(readlink -f .lab)/state PULUMI_CONFIG_PASSPHRASE_FILE=$$(readlink -f .lab)/passphrase
 HALINUX = $(LAB_STACK) bin/lab exec -- bin/halinux -s $(STACK) -work .lab/project
@@ -33,7 +34,7 @@ E2E_WITHIN ?= 90m
 # Debian packages that the tests need on the controller; the lab names its own.
 PACKAGES := openssh-client openssh-server shellcheck yamllint
 
-.PHONY: help up status storage-proof kubernetes-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
+.PHONY: help up status storage-proof kubernetes-proof platform-proof preview preflight diff destroy drift outputs lab-up lab-down lab-status \
 	test test-fast lint unit lab-test e2e e2e-programs report merge bench bench-cluster bench-faults clean \
 	setup pulumi binaries bundle bundle-ready conformance mariadb-root galera-test
 
@@ -95,8 +96,13 @@ kubernetes-proof:
 	$(step) 'two pods, asked from the other side of the provider'
 	@bin/lab ssh master1 'set -e; export KUBECONFIG=/etc/kubernetes/admin.conf; kubectl apply -f -; kubectl -n hello rollout status deployment/hello --timeout=120s' <lab/workloads/hello.yaml
 	@bin/lab ssh client 'for i in 1 2 3 4; do curl -sSk --fail --retry 20 --retry-all-errors --retry-delay 1 --retry-max-time 60 --resolve apps.lab.halinux.test:443:198.51.100.10 https://apps.lab.halinux.test/; done'
+# The application's pods, asked from there too.
+platform-proof:
+	$(step) 'the application, asked from the other side of the provider'
+	@bin/lab ssh client 'curl -sSk --fail --retry 60 --retry-all-errors --retry-delay 2 --retry-max-time 240 -o /dev/null --resolve todo.lab.halinux.test:443:198.51.100.10 https://todo.lab.halinux.test/'
+	@echo "the application: $$($(HALINUX) outputs todoUrl)"
 status: lab-status
-	@[ $(STACK) != lab ] || { host=$$($(HALINUX) outputs storageHosts.0) && bin/lab ssh "$$host" halinux-storage status; }
+	@case $(STACK) in lab | platform) ;; *) exit 0 ;; esac; { host=$$($(HALINUX) outputs storageHosts.0) && bin/lab ssh "$$host" halinux-storage status; }
 
 binaries:
 	$(step) 'building halinux and the lab'

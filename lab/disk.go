@@ -17,7 +17,8 @@ import (
 )
 
 // guestFiles are what hosts of the lab have beside Debian: under guest/vm those
-// of virtual machines, under guest/container those of containers.
+// of virtual machines, under guest/container those of containers, and those of
+// hosts that run pods, by what they are, under guest/pods and guest/umlpods.
 //
 //go:embed all:guest
 var guestFiles embed.FS
@@ -28,7 +29,11 @@ func (l *Lab) umlDir() string { return l.imageDir("uml", "sid", "user-mode-linux
 
 // diskDir holds a virtual machine's root disk, shared and read-only.
 func (l *Lab) diskDir(h *Host) string {
-	return l.imageDir("disk", append(l.diskInputs(h), l.umlDir())...)
+	inputs := append(l.diskInputs(h), l.umlDir())
+	if h.needsPods() {
+		inputs = append(inputs, l.filterDir())
+	}
+	return l.imageDir("disk", inputs...)
 }
 
 // kvmDiskDir is the same for virtual machines under kvm.
@@ -51,15 +56,8 @@ func (l *Lab) diskInputs(h *Host) []string {
 }
 
 func (l *Lab) buildUML(ctx context.Context, s archive.Sources, dir string) error {
-	root, config := filepath.Join(dir, "root"), filepath.Join(dir, "apt.conf")
-	// A stored index of sid may be past its date.
-	if err := writeFile(config, []byte(s.Config+"Acquire::Check-Valid-Until \"false\";\n"), 0o644); err != nil {
-		return err
-	}
-	cmd := builder(ctx, dir, "mmdebstrap", "--quiet", "--variant=extract", "--aptopt="+config,
-		"--include=user-mode-linux,libc6,base-files", "sid", root, "-")
-	cmd.Stdin = strings.NewReader(sid(s))
-	if err := run(cmd); err != nil {
+	root := filepath.Join(dir, "root")
+	if err := extractSid(ctx, s, dir, root, "user-mode-linux", "libc6", "base-files"); err != nil {
 		return err
 	}
 	for _, name := range []string{"bin", "lib", "lib64"} {
@@ -75,6 +73,22 @@ func (l *Lab) buildUML(ctx context.Context, s archive.Sources, dir string) error
 			return err
 		}
 	}
+	return nil
+}
+
+// extractSid unpacks packages of sid, and what they depend on, without installing them.
+func extractSid(ctx context.Context, s archive.Sources, dir, root string, packages ...string) error {
+	config := filepath.Join(dir, "apt.conf")
+	// A stored index of sid may be past its date.
+	if err := writeFile(config, []byte(s.Config+"Acquire::Check-Valid-Until \"false\";\n"), 0o644); err != nil {
+		return err
+	}
+	cmd := builder(ctx, dir, "mmdebstrap", "--quiet", "--variant=extract", "--aptopt="+config,
+		"--include="+strings.Join(packages, ","), "sid", root, "-")
+	cmd.Stdin = strings.NewReader(sid(s))
+	if err := run(cmd); err != nil {
+		return err
+	}
 	return os.Remove(config)
 }
 
@@ -87,18 +101,24 @@ func (l *Lab) buildDisk(ctx context.Context, h *Host, dir string) error {
 		if err := run(inChroot(ctx, root, "systemctl", "enable", "lab-links.service")); err != nil {
 			return err
 		}
-		versions, err := filepath.Glob(filepath.Join(l.umlDir(), "root/usr/lib/uml/modules/*"))
-		if err != nil || len(versions) != 1 {
-			return fmt.Errorf("modules of user-mode Linux: found %v: %w", versions, err)
+		kernel, err := l.umlKernel()
+		if err != nil {
+			return err
 		}
 		modules := filepath.Join(root, "usr/lib/modules")
 		if err := os.MkdirAll(modules, 0o755); err != nil {
 			return err
 		}
-		if err := run(builder(ctx, dir, "cp", "-a", versions[0], modules)); err != nil {
+		if err := run(builder(ctx, dir, "cp", "-a", kernel, modules)); err != nil {
 			return err
 		}
-		return run(inChroot(ctx, root, "depmod", filepath.Base(versions[0])))
+		release := filepath.Base(kernel)
+		if h.needsPods() {
+			if err := run(builder(ctx, dir, "cp", "-a", filepath.Join(l.filterDir(), "modules/."), filepath.Join(modules, release))); err != nil {
+				return err
+			}
+		}
+		return run(inChroot(ctx, root, "depmod", release))
 	})
 }
 
@@ -157,6 +177,7 @@ const (
 	guestVM        = "guest/vm"
 	guestContainer = "guest/container"
 	guestPods      = "guest/pods"
+	guestUMLPods   = "guest/umlpods"
 )
 
 // guestSeed are guestFiles as files of a root folder.

@@ -135,6 +135,9 @@ func (l *Lab) built(names []string) bool {
 		switch l.driver(h).(type) {
 		case uml:
 			dirs = append(dirs, l.umlDir(), l.diskDir(h))
+			if h.needsPods() {
+				dirs = append(dirs, l.filterDir())
+			}
 		case kvm:
 			dirs = append(dirs, l.kernelDir(), l.kvmDiskDir(h))
 		}
@@ -231,6 +234,11 @@ func (l *Lab) buildMachines(ctx context.Context, names []string, from func() (ar
 		case uml:
 			if err := built("user-mode Linux", l.umlDir(), l.buildUML); err != nil {
 				return err
+			}
+			if h.needsPods() {
+				if err := built("the packet filter of user-mode Linux", l.filterDir(), l.buildFilter); err != nil {
+					return err
+				}
 			}
 			if err := l.buildImage("disk of "+name, l.diskDir(h), func(dir string) error {
 				return l.buildDisk(ctx, h, dir)

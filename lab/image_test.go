@@ -62,3 +62,12 @@ func TestPruneImages(t *testing.T) {
 		t.Errorf("left are %v, want %v", left, want)
 	}
 }
+
+func TestSourcePackage(t *testing.T) {
+	if name, err := sourcePackage("7.2.7"); err != nil || name != "linux-source-7.2" {
+		t.Errorf("source of 7.2.7: %q, %v", name, err)
+	}
+	if name, err := sourcePackage("7.2"); err == nil {
+		t.Errorf("source of 7.2: %q", name)
+	}
+}

@@ -38,17 +38,23 @@ func (l *Lab) controlPath(host string) string {
 	return filepath.Join(l.hostDir(host), "run", "control")
 }
 
-func (u uml) seed() []seedFile {
+func (u uml) seed() ([]seedFile, error) {
 	cards := make([]string, len(u.host.Links))
 	for i, link := range u.host.Links {
 		cards[i] = link.Name + "=" + link.MAC
 	}
-	return []seedFile{
+	files := []seedFile{
 		{path: "etc/lab/links", mode: 0o644, data: []byte("LINKS=" + strings.Join(cards, " ") + "\n")},
 		// Its kernel has a hundred terminals that nobody needs to be told of.
 		{path: "etc/systemd/system/systemd-udev-trigger.service.d/lab.conf", mode: 0o644, data: []byte(
 			"[Service]\nExecStart=\nExecStart=-udevadm trigger --type=all --action=add --subsystem-match=block --subsystem-match=net --subsystem-match=misc --subsystem-match=watchdog\n")},
 	}
+	if !u.host.needsPods() {
+		return files, nil
+	}
+	more, err := guestSeed(guestUMLPods)
+	return append(append(files, more...),
+		seedFile{path: "etc/systemd/system/sysinit.target.wants/lab-cpuinfo.service", link: "/etc/systemd/system/lab-cpuinfo.service"}), err
 }
 
 // prepare makes the folder that the kernel is locked into: its own program and
@@ -72,7 +78,11 @@ func (u uml) prepare() error {
 		if err != nil {
 			return err
 		}
-		if err := writeSeedDisk(seed, append(files, u.seed()...)); err != nil {
+		own, err := u.seed()
+		if err != nil {
+			return err
+		}
+		if err := writeSeedDisk(seed, append(files, own...)); err != nil {
 			return err
 		}
 	}

@@ -144,24 +144,55 @@ func TestExamplesAreValid(t *testing.T) {
 	render(t, prod(t).texts())
 }
 
-// TestLabStacks keeps both of the lab's stacks the same platform: the one with
-// storage, the other one with a cluster.
+// TestLabStacks keeps the lab's stacks the same platform: one with storage, one with
+// a cluster, and one with both and what runs in the cluster.
 func TestLabStacks(t *testing.T) {
 	lab, cluster := treeOf(t, texts(t, "../Pulumi.lab.yaml")), treeOf(t, texts(t, "../Pulumi.kubernetes.yaml"))
-	require.Contains(t, lab, "storage")
-	require.Contains(t, cluster, "kubernetes")
-	common := len(cluster["networks"].([]any))
-	for _, stack := range []tree{lab, cluster} {
-		delete(stack, "storage")
-		delete(stack, "kubernetes")
-		stack["networks"] = stack["networks"].([]any)[:common]
-		stack["hosts"] = slices.DeleteFunc(stack["hosts"].([]any), func(h any) bool {
-			role := h.(map[string]any)["roles"].([]any)[0]
-			return role != "edge" && role != "backend"
+	whole := treeOf(t, texts(t, "../Pulumi.platform.yaml"))
+	for _, key := range []string{"storage", "kubernetes", "volumes", "registry", "database", "todo"} {
+		require.Contains(t, whole, key)
+	}
+	// The lab's own files are not there.
+	bare := treeOf(t, texts(t, "../Pulumi.platform.yaml"))
+	delete(bare.at("base"), "packages")
+	delete(bare.at("ssh"), "knownHosts")
+	bare.at("ssh")["insecureIgnoreHostKey"] = true
+	for _, h := range bare["hosts"].([]any) {
+		h.(map[string]any)["hostKey"] = prod(t).at("hosts", 0)["hostKey"]
+	}
+	_, err := Parse(bare.texts())
+	require.NoError(t, err)
+
+	hosts := func(stack tree, roles ...string) []any {
+		return slices.DeleteFunc(slices.Clone(stack["hosts"].([]any)), func(h any) bool {
+			return !slices.Contains(roles, h.(map[string]any)["roles"].([]any)[0].(string))
 		})
+	}
+	// Beside the others' it has a worker that mounts the storage's volumes.
+	assert.Equal(t, hosts(lab, "edge", "backend", "storage"), hosts(whole, "edge", "backend", "storage"))
+	workers := hosts(whole, "worker")
+	assert.Equal(t, hosts(cluster, "worker"), workers[:len(workers)-1])
+	assert.Equal(t, hosts(cluster, "control-plane"), hosts(whole, "control-plane"))
+	delete(whole.at("kubernetes"), "nodes")
+	assert.Equal(t, cluster["kubernetes"], whole["kubernetes"])
+	delete(whole.at("storage"), "provisioner")
+	for _, stack := range []tree{lab, whole} {
+		projects := stack.at("storage")["projects"].([]any)
+		stack.at("storage")["projects"] = projects[:len(projects)-1] // which holds the volumes
+	}
+	assert.Equal(t, lab["storage"], whole["storage"])
+
+	common := len(cluster["networks"].([]any))
+	for _, stack := range []tree{lab, cluster, whole} {
+		for _, key := range []string{"storage", "kubernetes", "volumes", "registry", "database", "todo"} {
+			delete(stack, key)
+		}
+		stack["networks"] = stack["networks"].([]any)[:common]
+		stack["hosts"] = hosts(stack, "edge", "backend")
 		delete(stack.at("base", "firewall"), "except")
 	}
 	assert.Equal(t, lab, cluster)
+	assert.Equal(t, lab, whole)
 }
 
 func TestProdAsDelivered(t *testing.T) {
