@@ -73,22 +73,42 @@ func (r Report) taken() string {
 }
 
 // main are the faults and benchmarks whose figures README.md shows.
-var main = []string{"F1", "F2", "F8", "F12", "F13", "F14", "F20", "F21", "F24", "F30", "agents", "bond", "C1", "bench-first-run", "bench-no-op", "bench-drift", "bench-nfs"}
+var main = []string{"F1", "F2", "F8", "F12", "F13", "F14", "F20", "F21", "F24", "F30", "agents", "bond", "C1", "bench-first-run", "bench-no-op", "bench-drift"}
 
-// table is a short table of the main figures. How many runs failed is in it
-// only where one did.
+// table is a short table of the main figures: one row for all of a scenario's that
+// are zero and have to be. How many runs failed is in it only where one did, and
+// figures without a limit are not.
 func (r Report) table() string {
 	var b strings.Builder
+	row := func(x Result, metric string) {
+		if b.Len() == 0 {
+			b.WriteString("| id | what was done | measured | median | worst | limit | ok |\n|---|---|---|---|---|---|---|\n")
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", x.ID, cell(x.Scenario), cell(metric),
+			figure(x.Median, x.Unit), figure(x.Worst, x.Unit), x.limit(), x.verdict())
+	}
 	for _, id := range main {
+		zeros := map[string][]string{} // metrics by scenario
 		for _, x := range r.Results {
-			if x.ID != id || x.Metric == failedRuns && x.OK {
+			if x.ID == id && x.none() && x.Metric != failedRuns {
+				zeros[x.Scenario] = append(zeros[x.Scenario], x.Metric)
+			}
+		}
+		for _, x := range r.Results {
+			if x.ID != id || x.unlimited() || x.none() && zeros[x.Scenario] == nil {
 				continue
 			}
-			if b.Len() == 0 {
-				b.WriteString("| id | what was done | measured | median | worst | limit | ok |\n|---|---|---|---|---|---|---|\n")
+			if !x.none() {
+				row(x, x.Metric)
+				continue
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", x.ID, cell(x.Scenario), cell(x.Metric),
-				figure(x.Median, x.Unit), figure(x.Worst, x.Unit), x.limit(), x.verdict())
+			if all := zeros[x.Scenario]; len(all) > 1 {
+				x.Unit = ""
+				row(x, strings.Join(all, "; "))
+			} else {
+				row(x, all[0])
+			}
+			delete(zeros, x.Scenario)
 		}
 	}
 	if b.Len() == 0 {
@@ -96,6 +116,12 @@ func (r Report) table() string {
 	}
 	return b.String()
 }
+
+// none is a figure that is zero in all runs, as it has to be.
+func (x Result) none() bool { return x.OK && x.Limit == 0 && x.Median == 0 && x.Worst == 0 }
+
+// unlimited is a figure that is good whatever it is.
+func (x Result) unlimited() bool { return x.OK && x.Limit == 0 && x.Worst > 0 }
 
 const (
 	tableBegin = "<!-- The main figures: written by `make report`. -->\n"
@@ -115,6 +141,9 @@ func (r Report) Insert(text string) (string, error) {
 // limit is the limit with the side on which it is good. The report does not
 // keep the side, but all figures that are not on the limit itself tell it.
 func (x Result) limit() string {
+	if x.unlimited() {
+		return "none"
+	}
 	sign := ""
 	switch {
 	case x.Worst != x.Limit:
@@ -132,7 +161,10 @@ func (x Result) limit() string {
 }
 
 func (x Result) verdict() string {
-	if x.OK {
+	switch {
+	case x.unlimited():
+		return ""
+	case x.OK:
 		return "yes"
 	}
 	return "**no**"

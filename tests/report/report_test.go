@@ -97,6 +97,7 @@ func TestLimitTellsItsSide(t *testing.T) {
 		"≥ 6 s":  {Unit: "s", Median: 7, Worst: 6, Limit: 6, OK: true},
 		"≤ 7 s":  {Unit: "s", Median: 6, Worst: 7, Limit: 7, OK: true},
 		"0 lost": {Unit: "lost", OK: true},
+		"none":   {Unit: "1/s", Median: 6, Worst: 5, OK: true},
 	} {
 		require.Equal(t, want, r.limit())
 	}
@@ -120,6 +121,19 @@ func TestInsert(t *testing.T) {
 	require.Contains(t, text, "No report of the main scenarios")
 	_, err = r.Insert("no marks")
 	require.Error(t, err)
+}
+
+// What is nought and has to be is one row of a scenario; what has no limit is none.
+func TestTheTableIsShort(t *testing.T) {
+	zero := func(metric string) Measurement {
+		return Measurement{ID: "F1", Scenario: "x", Metric: metric, Unit: "records"}
+	}
+	one := zero("refused")
+	one.Value = 1
+	r := Report{Results: Merge([]Measurement{zero("lost"), {ID: "F1", Scenario: "x", Metric: "stall", Unit: "s", Value: 1, Limit: 2}, zero("torn"), one,
+		{ID: "F1", Scenario: "x", Metric: "rate", Unit: "1/s", Value: 3, AtLeast: true}})}
+	_, rows, _ := strings.Cut(r.table(), "|---|\n")
+	require.Equal(t, "| F1 | x | lost; torn | 0 | 0 | 0 | yes |\n| F1 | x | stall | 1 s | 1 s | ≤ 2 s | yes |\n| F1 | x | refused | 1 records | 1 records | ≤ 0 records | **no** |\n", rows)
 }
 
 // What people read says what docs/report.json says, and nothing else.
