@@ -73,7 +73,7 @@ func (r Report) taken() string {
 }
 
 // main are the faults and benchmarks whose figures README.md shows.
-var main = []string{"F1", "F2", "F8", "F12", "F13", "F14", "F20", "F21", "F24", "F30", "agents", "bond", "C1", "bench-first-run", "bench-no-op", "bench-drift"}
+var main = []string{"F1", "F2", "F8", "F12", "F13", "F14", "F20", "F21", "F24", "F30", "agents", "F53", "F54", "F55", "F56", "node-reboots", "cluster-power", "bond", "C1", "bench-first-run", "bench-no-op", "bench-drift"}
 
 // table is a short table of the main figures: one row for all of a scenario's that
 // are zero and have to be. How many runs failed is in it only where one did, and
