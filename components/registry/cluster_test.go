@@ -1,17 +1,11 @@
 package registry
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/halinux/halinux/tests/apiserver"
@@ -23,26 +17,8 @@ func TestInACluster(t *testing.T) {
 	server := apiserver.Start(t)
 	client, err := kubernetes.NewForConfig(server.Config())
 	require.NoError(t, err)
-	objects, err := dynamic.NewForConfig(server.Config())
-	require.NoError(t, err)
 	resources := run(t, example())
-	put := func(name string) {
-		fields, ok := value(resource.NewObjectProperty(resources[name].Inputs), true).(map[string]any)
-		require.True(t, ok)
-		o := &unstructured.Unstructured{Object: fields}
-		gv, err := schema.ParseGroupVersion(o.GetAPIVersion())
-		require.NoError(t, err)
-		plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(o.GetKind()))
-		_, err = objects.Resource(plural).Namespace(o.GetNamespace()).Create(t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
-		require.NoError(t, err, name)
-	}
-	// The class comes first, as the Ingress names it.
-	put("registry-namespace")
-	for name, r := range resources {
-		if strings.HasPrefix(r.TypeToken, "kubernetes:") && name != "registry-namespace" {
-			put(name)
-		}
-	}
+	server.Put(resources)
 	// What the namespace asks of pods is asked when they are made.
 	deployment, err := client.AppsV1().Deployments("registry").Get(t.Context(), "registry", metav1.GetOptions{})
 	require.NoError(t, err)

@@ -39,33 +39,6 @@ func run(t *testing.T, a *RegistryArgs, opts ...pulumi.ResourceOption) map[strin
 	})
 }
 
-// value is a property as a person reads it, or, revealed, with its secrets.
-func value(v resource.PropertyValue, reveal bool) any {
-	switch {
-	case !reveal && (v.IsSecret() || v.IsOutput() && v.OutputValue().Secret):
-		return "[secret]"
-	case v.IsSecret():
-		return value(v.SecretValue().Element, reveal)
-	case v.IsOutput():
-		return value(v.OutputValue().Element, reveal)
-	case v.IsObject():
-		m := map[string]any{}
-		for k, e := range v.ObjectValue() {
-			m[string(k)] = value(e, reveal)
-		}
-		return m
-	case v.IsArray():
-		list := []any{}
-		for _, e := range v.ArrayValue() {
-			list = append(list, value(e, reveal))
-		}
-		return list
-	case v.IsNumber():
-		return int64(v.NumberValue())
-	}
-	return v.V
-}
-
 func text(t *testing.T, a *RegistryArgs) string {
 	t.Helper()
 	resources := run(t, a)
@@ -75,7 +48,7 @@ func text(t *testing.T, a *RegistryArgs) string {
 		if r.TypeToken == Type {
 			continue
 		}
-		out, err := yaml.Marshal(value(resource.NewObjectProperty(r.Inputs), false))
+		out, err := yaml.Marshal(graph.Plain(resource.NewObjectProperty(r.Inputs)))
 		require.NoError(t, err)
 		fmt.Fprintf(&b, "# %s %s\n%s", r.TypeToken, name, out)
 	}
@@ -108,17 +81,17 @@ func TestSecretsAreNeverPlain(t *testing.T) {
 	resources := run(t, example())
 	for name, r := range resources {
 		for property, v := range r.Inputs {
-			text := fmt.Sprint(value(v, false))
+			text := fmt.Sprint(graph.Plain(v))
 			assert.NotContains(t, text, sentinel, "%s.%s", name, property)
 			assert.NotContains(t, text, "$2a$", "%s.%s", name, property)
 		}
 		if strings.HasPrefix(r.TypeToken, "kubernetes:") {
-			assert.NotContains(t, fmt.Sprint(value(resource.NewObjectProperty(r.Inputs), true)), sentinel, "the cluster has hashes alone: %s", name)
+			assert.NotContains(t, fmt.Sprint(graph.Revealed(resource.NewObjectProperty(r.Inputs))), sentinel, "the cluster has hashes alone: %s", name)
 		}
 	}
 	require.Contains(t, resources, "registry-password-nodes", "one is made")
 	require.NotContains(t, resources, "registry-password-ci", "one is given")
-	data, ok := value(resources["registry-secret"].Inputs["stringData"], true).(map[string]any)
+	data, ok := graph.Revealed(resources["registry-secret"].Inputs["stringData"]).(map[string]any)
 	require.True(t, ok)
 	lines := strings.Split(strings.TrimSpace(data[usersFile].(string)), "\n")
 	require.Len(t, lines, 2)

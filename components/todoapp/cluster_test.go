@@ -1,18 +1,12 @@
 package todoapp
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/halinux/halinux/tests/apiserver"
@@ -25,25 +19,8 @@ func TestInACluster(t *testing.T) {
 	server := apiserver.Start(t)
 	client, err := kubernetes.NewForConfig(server.Config())
 	require.NoError(t, err)
-	objects, err := dynamic.NewForConfig(server.Config())
-	require.NoError(t, err)
 	resources := run(t, example())
-	put := func(name string) {
-		fields, ok := revealed(resource.NewObjectProperty(resources[name].Inputs)).(map[string]any)
-		require.True(t, ok)
-		o := &unstructured.Unstructured{Object: fields}
-		gv, err := schema.ParseGroupVersion(o.GetAPIVersion())
-		require.NoError(t, err)
-		plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(o.GetKind()))
-		_, err = objects.Resource(plural).Namespace(o.GetNamespace()).Create(t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
-		require.NoError(t, err, name)
-	}
-	put("todo-namespace")
-	for name, r := range resources {
-		if strings.HasPrefix(r.TypeToken, "kubernetes:") && name != "todo-namespace" {
-			put(name)
-		}
-	}
+	server.Put(resources)
 
 	deployment, err := client.AppsV1().Deployments("lists").Get(t.Context(), "todo", metav1.GetOptions{})
 	require.NoError(t, err)
@@ -76,31 +53,5 @@ func TestInACluster(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, pods.Items, 1, what)
 		assert.Equal(t, "web", pods.Items[0].Name, what)
-	}
-}
-
-// revealed is a value as JSON has it, secrets and all.
-func revealed(v resource.PropertyValue) any {
-	switch {
-	case v.IsSecret():
-		return revealed(v.SecretValue().Element)
-	case v.IsOutput():
-		return revealed(v.OutputValue().Element)
-	case v.IsObject():
-		m := map[string]any{}
-		for k, e := range v.ObjectValue() {
-			m[string(k)] = revealed(e)
-		}
-		return m
-	case v.IsArray():
-		all := []any{}
-		for _, e := range v.ArrayValue() {
-			all = append(all, revealed(e))
-		}
-		return all
-	case v.IsNumber():
-		return int64(v.NumberValue())
-	default:
-		return v.V
 	}
 }

@@ -57,29 +57,6 @@ func run(t *testing.T, a *TodoAppArgs, opts ...pulumi.ResourceOption) map[string
 	})
 }
 
-// plain is a property as a person reads it.
-func plain(v resource.PropertyValue) any {
-	switch {
-	case v.IsSecret() || v.IsOutput() && v.OutputValue().Secret:
-		return "[secret]"
-	case v.IsOutput():
-		return plain(v.OutputValue().Element)
-	case v.IsObject():
-		m := map[string]any{}
-		for k, e := range v.ObjectValue() {
-			m[string(k)] = plain(e)
-		}
-		return m
-	case v.IsArray():
-		list := []any{}
-		for _, e := range v.ArrayValue() {
-			list = append(list, plain(e))
-		}
-		return list
-	}
-	return v.V
-}
-
 func text(t *testing.T, a *TodoAppArgs) string {
 	t.Helper()
 	resources := run(t, a)
@@ -91,7 +68,7 @@ func text(t *testing.T, a *TodoAppArgs) string {
 		}
 		m := map[string]any{}
 		for k, v := range r.Inputs {
-			m[string(k)] = plain(v)
+			m[string(k)] = graph.Plain(v)
 		}
 		out, err := yaml.Marshal(m)
 		require.NoError(t, err)
@@ -117,7 +94,7 @@ func TestGraph(t *testing.T) {
 			assert.True(t, strings.HasSuffix(r.RegisterRPC.GetParent(), Type+"::todo"), name)
 			assert.True(t, r.RegisterRPC.GetProtect(), "options reach %s", name)
 		}
-		assert.NotContains(t, fmt.Sprint(plain(resource.NewObjectProperty(r.Inputs))), "[version", "what stands for a value, in %s", name)
+		assert.NotContains(t, fmt.Sprint(graph.Plain(resource.NewObjectProperty(r.Inputs))), "[version", "what stands for a value, in %s", name)
 	}
 	migrate, deployment := resources["todo-migrate"], resources["todo-deployment"]
 	require.Equal(t, "kubernetes:batch/v1:Job", migrate.TypeToken)
@@ -137,7 +114,7 @@ func TestGraph(t *testing.T) {
 func TestSecretsAreNeverPlain(t *testing.T) {
 	for name, r := range run(t, example()) {
 		for property, v := range r.Inputs {
-			assert.NotContains(t, fmt.Sprint(plain(v)), sentinel, "%s.%s", name, property)
+			assert.NotContains(t, fmt.Sprint(graph.Plain(v)), sentinel, "%s.%s", name, property)
 		}
 	}
 }
@@ -149,7 +126,7 @@ func TestBuild(t *testing.T) {
 	resources := run(t, a)
 	image := resources["todo-image"]
 	require.Equal(t, "docker:index/image:Image", image.TypeToken)
-	inputs := plain(resource.NewObjectProperty(image.Inputs)).(map[string]any)
+	inputs := graph.Plain(resource.NewObjectProperty(image.Inputs)).(map[string]any)
 	assert.Equal(t, false, inputs["buildOnPreview"])
 	assert.Equal(t, "registry.example.net/todo:1", inputs["imageName"])
 	assert.NotContains(t, fmt.Sprint(inputs), sentinel)

@@ -8,23 +8,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/halinux/halinux/components/volumes/provisioner"
 	"github.com/halinux/halinux/tests/apiserver"
-	"github.com/halinux/halinux/tests/graph"
 	"github.com/halinux/halinux/tests/nfspool"
 )
 
@@ -35,29 +29,11 @@ func TestInACluster(t *testing.T) {
 	server.Controllers("persistentvolume-binder-controller", "persistentvolume-protection-controller", "persistentvolumeclaim-protection-controller")
 	client, err := kubernetes.NewForConfig(server.Config())
 	require.NoError(t, err)
-	objects, err := dynamic.NewForConfig(server.Config())
-	require.NoError(t, err)
 	storage := nfspool.New(t, 1000)
 	a := example()
 	a.NFS.Pool.Path = storage.Path
 	resources := run(t, a, nil)
-	put := func(name string) {
-		r := resources[name]
-		fields, ok := graph.Revealed(resource.NewObjectProperty(r.Inputs)).(map[string]any)
-		require.True(t, ok)
-		o := &unstructured.Unstructured{Object: fields}
-		gv, err := schema.ParseGroupVersion(o.GetAPIVersion())
-		require.NoError(t, err)
-		plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(o.GetKind()))
-		_, err = objects.Resource(plural).Namespace(o.GetNamespace()).Create(t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
-		require.NoError(t, err, name)
-	}
-	put("volumes-namespace")
-	for name, r := range resources {
-		if strings.HasPrefix(r.TypeToken, "kubernetes:") && name != "volumes-namespace" {
-			put(name)
-		}
-	}
+	server.Put(resources)
 
 	// What the namespace asks of pods is asked when they are made.
 	deployment, err := client.AppsV1().Deployments("volumes").Get(t.Context(), program, metav1.GetOptions{})

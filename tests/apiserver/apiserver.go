@@ -24,15 +24,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/halinux/halinux/components/kubeadm/release"
+	"github.com/halinux/halinux/tests/graph"
 )
 
 // token is the administrator's.
@@ -148,6 +155,31 @@ func (s *Server) Available() {
 			return false, nil
 		})
 	}()
+}
+
+// Put creates the objects that a program has registered, namespaces first. A field that
+// the server does not know fails the test.
+func (s *Server) Put(resources map[string]pulumi.MockResourceArgs) {
+	s.t.Helper()
+	objects, err := dynamic.NewForConfig(s.Config())
+	require.NoError(s.t, err)
+	put := func(namespaces bool) {
+		for name, r := range resources {
+			if !strings.HasPrefix(r.TypeToken, "kubernetes:") || strings.HasSuffix(r.TypeToken, ":Namespace") != namespaces {
+				continue
+			}
+			fields, ok := graph.Revealed(resource.NewObjectProperty(r.Inputs)).(map[string]any)
+			require.True(s.t, ok, name)
+			o := &unstructured.Unstructured{Object: fields}
+			gv, err := schema.ParseGroupVersion(o.GetAPIVersion())
+			require.NoError(s.t, err, name)
+			plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(o.GetKind()))
+			_, err = objects.Resource(plural).Namespace(o.GetNamespace()).Create(s.t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+			require.NoError(s.t, err, name)
+		}
+	}
+	put(true)
+	put(false)
 }
 
 // Config leads there as the administrator.
