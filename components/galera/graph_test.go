@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +16,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/halinux/halinux/components/galera/pod"
 	"github.com/halinux/halinux/tests/golden"
@@ -53,22 +50,7 @@ func run(t *testing.T, a *GaleraDBArgs, opts ...pulumi.ResourceOption) map[strin
 
 func text(t *testing.T, a *GaleraDBArgs) string {
 	t.Helper()
-	resources := run(t, a)
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(resources)) {
-		r := resources[name]
-		if r.TypeToken == Type {
-			continue
-		}
-		m := map[string]any{}
-		for k, v := range r.Inputs {
-			m[string(k)] = graph.Plain(v)
-		}
-		out, err := yaml.Marshal(m)
-		require.NoError(t, err)
-		fmt.Fprintf(&b, "# %s %s\n%s", r.TypeToken, name, out)
-	}
-	return b.String()
+	return graph.Text(t, run(t, a), Type)
 }
 
 func TestObjects(t *testing.T) {

@@ -2,8 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/halinux/halinux/components/haedge"
@@ -41,18 +38,7 @@ func run(t *testing.T, a *RegistryArgs, opts ...pulumi.ResourceOption) map[strin
 
 func text(t *testing.T, a *RegistryArgs) string {
 	t.Helper()
-	resources := run(t, a)
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(resources)) {
-		r := resources[name]
-		if r.TypeToken == Type {
-			continue
-		}
-		out, err := yaml.Marshal(graph.Plain(resource.NewObjectProperty(r.Inputs)))
-		require.NoError(t, err)
-		fmt.Fprintf(&b, "# %s %s\n%s", r.TypeToken, name, out)
-	}
-	return b.String()
+	return graph.Text(t, run(t, a), Type)
 }
 
 func TestObjects(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/halinux/halinux/tests/golden"
 	"github.com/halinux/halinux/tests/graph"
@@ -59,22 +58,7 @@ func run(t *testing.T, a *TodoAppArgs, opts ...pulumi.ResourceOption) map[string
 
 func text(t *testing.T, a *TodoAppArgs) string {
 	t.Helper()
-	resources := run(t, a)
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(resources)) {
-		r := resources[name]
-		if r.TypeToken == Type {
-			continue
-		}
-		m := map[string]any{}
-		for k, v := range r.Inputs {
-			m[string(k)] = graph.Plain(v)
-		}
-		out, err := yaml.Marshal(m)
-		require.NoError(t, err)
-		fmt.Fprintf(&b, "# %s %s\n%s", r.TypeToken, name, out)
-	}
-	return b.String()
+	return graph.Text(t, run(t, a), Type)
 }
 
 func TestObjects(t *testing.T) {

@@ -4,12 +4,17 @@
 package graph
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 )
 
 // recorder answers a program as the engine would, and notes what it registers.
@@ -38,6 +43,23 @@ func Of(t testing.TB, program pulumi.RunFunc) map[string]pulumi.MockResourceArgs
 	r := &recorder{resources: map[string]pulumi.MockResourceArgs{}}
 	require.NoError(t, pulumi.RunErr(program, pulumi.WithMocks("project", "stack", r)))
 	return r.resources
+}
+
+// Text is what a program has registered as a person reads it, but for the component
+// itself, whose type is given.
+func Text(t testing.TB, resources map[string]pulumi.MockResourceArgs, component string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(resources)) {
+		r := resources[name]
+		if r.TypeToken == component {
+			continue
+		}
+		out, err := yaml.Marshal(Plain(resource.NewObjectProperty(r.Inputs)))
+		require.NoError(t, err)
+		fmt.Fprintf(&b, "# %s %s\n%s", r.TypeToken, name, out)
+	}
+	return b.String()
 }
 
 // Plain is a value of a resource as JSON has it, with a word in the place of each
